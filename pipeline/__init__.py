@@ -1,0 +1,5 @@
+"""Adversarial PoseNet: the library behind the stages."""
+
+
+class PipelineError(Exception):
+    """A failure whose reason we know: one clear message, no traceback."""

@@ -1,0 +1,65 @@
+"""Heatmaps: rendering points as Gaussian peaks, and finding points in heatmaps.
+
+A two-dimensional Gaussian is the outer product of two one-dimensional ones, so a heatmap is kept as two
+vectors (`factors`) and expanded on the device (`expand`): 2 S numbers instead of S^2.
+"""
+
+import torch
+from torch import Tensor
+
+
+def factors(points: Tensor, size: int, sigma: float) -> tuple[Tensor, Tensor]:
+    """Column and row vectors, each (..., J, size), of the heatmaps of points (..., J, 2), heatmap px.
+
+    Both are all zero where the point is NaN: a joint without a place has no peak.
+    """
+    centres = torch.arange(size, dtype=points.dtype, device=points.device)
+    x, y = torch.exp(-((points.unsqueeze(-1) - centres) ** 2) / (2 * sigma**2)).nan_to_num(0.0).unbind(-2)
+    placed = ~torch.isnan(points).any(-1, keepdim=True)
+    return x * placed, y * placed
+
+
+def expand(x: Tensor, y: Tensor) -> Tensor:
+    """Heatmaps (..., J, size, size) from the column vectors x and the row vectors y (..., J, size)."""
+    return y.unsqueeze(-1) * x.unsqueeze(-2)
+
+
+def render(points, size: int, sigma: float) -> Tensor:
+    """Heatmaps (..., J, size, size) of points (..., J, 2): 1 at the point, falling off with sigma, px.
+
+    x to the right, y down, pixel centres at the integers; all zero where the point is NaN.
+    """
+    points = torch.as_tensor(points)
+    points = points if points.is_floating_point() else points.float()
+    return expand(*factors(points, size, sigma))
+
+
+def decode(heatmaps) -> tuple[Tensor, Tensor]:
+    """Points (..., J, 2), heatmap px, and scores (..., J) of the peaks of heatmaps (..., J, H, W).
+
+    The place is refined below a pixel by the vertex of a parabola through the logarithms of the peak and its
+    two neighbours, along x and y: exact for a Gaussian (the Taylor expansion of F. Zhang et al., CVPR 2020,
+    without its mixed term). The score is the value at the peak. Where a map is constant there is no peak:
+    its first pixel, with that constant as the score.
+    """
+    heatmaps = torch.as_tensor(heatmaps)
+    heatmaps = heatmaps.float() if heatmaps.dtype in (torch.float16, torch.bfloat16) else heatmaps
+    height, width = heatmaps.shape[-2:]
+    scores, index = heatmaps.flatten(-2).max(-1)
+    column, row = index % width, index // width
+    log = heatmaps.clamp_min(1e-12).log()
+    across = log.gather(-2, row[..., None, None].expand(*row.shape, 1, width)).squeeze(-2)
+    down = log.gather(-1, column[..., None, None].expand(*column.shape, height, 1)).squeeze(-1)
+    return torch.stack([_vertex(across, column), _vertex(down, row)], dim=-1), scores
+
+
+def _vertex(profile: Tensor, peak: Tensor) -> Tensor:
+    """Place (...) of the top of the parabola through three values of a profile (..., S) around its peak."""
+    # At the border the three values lie to one side of the peak.
+    centre = peak.clamp(1, profile.shape[-1] - 2)
+    left, middle, right = (profile.gather(-1, (centre + k).unsqueeze(-1)).squeeze(-1) for k in (-1, 0, 1))
+    curvature = left - 2 * middle + right
+    offset = torch.where(curvature < 0, (left - right) / (2 * curvature), 0.0)
+    refined = centre + offset
+    # Noise may throw the vertex far away: it belongs to the pixel of the peak, or to none beyond the border.
+    return torch.where(curvature < 0, refined.clamp(peak - 0.5, peak + 0.5), peak.to(profile.dtype))

@@ -1,0 +1,80 @@
+"""Joints of crops from a trained generator: flip test, decoding, and back to the photograph's pixels."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline import augmentation, heatmaps
+from pipeline.cache import Crops, stored_size, stride, to_input, transform
+from pipeline.generator import Generator
+from pipeline.settings import Cache
+
+
+class Predictions(NamedTuple):
+    """Joints found in N photographs."""
+
+    points: np.ndarray  # (N, 14, 2) float64, px of the photograph
+    scores: np.ndarray  # (N, 14) float32, height of the pose peak, in [0, 1]
+    hidden: np.ndarray  # (N, 14) float32, height of the occlusion peak, in [0, 1]; 0 without that task
+
+
+def inputs(crops: Crops, indices: np.ndarray, cache: Cache) -> Tensor:
+    """The middle of some stored crops, (B, 3, S, S) in [0, 1]: what the network sees without augmentation."""
+    margin = (stored_size(cache) - cache.input_size) // 2
+    inner = slice(margin, margin + cache.input_size)
+    return torch.from_numpy(crops.images[indices, inner, inner]).permute(0, 3, 1, 2).float() / 255
+
+
+def maps(generator: Generator, images: Tensor, flip: bool) -> tuple[Tensor, Tensor]:
+    """Pose and occlusion heatmaps (B, J, h, h) of images (B, 3, S, S) in [0, 1]; the latter 0 without that task.
+
+    flip: averaged with those of the mirrored images, mirrored back (the flip test).
+    """
+    x = augmentation.normalise(images).contiguous(memory_format=torch.channels_last)
+    pose, occlusion = _heatmaps(generator, x)
+    if flip:
+        mirrored = [augmentation.flip_maps(each) for each in _heatmaps(generator, x.flip(-1))]
+        pose, occlusion = (pose + mirrored[0]) / 2, (occlusion + mirrored[1]) / 2
+    return pose, occlusion
+
+
+def _heatmaps(generator: Generator, x: Tensor) -> tuple[Tensor, Tensor]:
+    pose, occlusion = generator.heatmaps(generator(x)[-1])
+    return pose, torch.zeros_like(pose) if occlusion is None else occlusion
+
+
+def batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Indices in runs of at most `size`."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+@torch.inference_mode()
+def predict(
+    generator: Generator,
+    crops: Crops,
+    indices: np.ndarray,
+    cache: Cache,
+    batch: int,
+    flip: bool = True,
+    view: Callable[[np.ndarray], Tensor] | None = None,
+) -> Predictions:
+    """Find the joints in some of the crops.
+
+    view: makes the images (B, 3, S, S) in [0, 1] of indices (B,); as a rule `inputs`, but evaluation covers
+    parts of them.
+    """
+    device = next(generator.parameters()).device
+    view = view or (lambda some: inputs(crops, some, cache))
+    margin = (stored_size(cache) - cache.input_size) / 2
+    found = []
+    for some in batches(indices, batch):
+        pose, occlusion = maps(generator, view(some).to(device), flip)
+        peaks, scores = heatmaps.decode(pose)
+        in_crop = to_input(peaks, stride(cache)).cpu().numpy().astype(np.float64) + margin
+        points = transform(crops.affines[some], in_crop)
+        found.append(Predictions(points, scores.cpu().numpy(), occlusion.amax((-2, -1)).cpu().numpy()))
+    return Predictions(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

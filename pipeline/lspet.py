@@ -1,0 +1,61 @@
+"""Joints and annotations of the Leeds Sports Pose sets.
+
+LSPet: S. Johnson, M. Everingham, "Learning Effective Human Pose Estimation from Inaccurate Annotation",
+CVPR 2011. LSP: by the same, "Clustered Pose and Nonlinear Appearance Models", BMVC 2010.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from pipeline import PipelineError
+
+JOINTS = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist",
+    "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
+)  # fmt: skip
+FLIP = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13)  # the joint that each becomes in a mirrored photograph
+GROUPS = {
+    "head": (13, 12), "shoulder": (8, 9), "elbow": (7, 10), "wrist": (6, 11), "hip": (2, 3), "knee": (1, 4),
+    "ankle": (0, 5),
+}  # fmt: skip
+NECK, HEAD_TOP, LEFT_SHOULDER, RIGHT_HIP = 12, 13, 9, 2
+
+
+class AnnotationError(PipelineError):
+    """A file of annotations is not what LSPet or LSP hold."""
+
+
+def load_annotations(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read joints.mat of LSPet, (14, 3, N), or of LSP, (3, 14, N).
+
+    Returns points (N, 14, 2), px, NaN where not annotated; annotated (N, 14) and occluded (N, 14), bool.
+    The third row means opposite things: LSPet's 1 is "annotated", and what is 0 has no place (a sentinel
+    outside the image, or one of 112 unexplained points: neither is used); LSP's 1 is "occluded", and every
+    joint has a place. Raises AnnotationError.
+    """
+    try:
+        joints = np.asarray(loadmat(path)["joints"], dtype=np.float64)
+    except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
+        raise AnnotationError(f"{path}: expected a MATLAB file with the variable 'joints': {error}") from None
+    if joints.ndim == 3 and joints.shape[:2] == (14, 3):
+        x, y, flag = joints.transpose(1, 2, 0)
+        annotated, occluded = flag == 1, np.zeros(flag.shape, dtype=bool)
+    elif joints.ndim == 3 and joints.shape[:2] == (3, 14):
+        x, y, flag = joints.transpose(0, 2, 1)
+        annotated, occluded = np.ones(flag.shape, dtype=bool), flag == 1
+    else:
+        raise AnnotationError(
+            f"{path}: 'joints' is {joints.shape}; expected (14, 3, N) as in LSPet or (3, 14, N) as in LSP"
+        )
+    if not np.isin(flag, (0, 1)).all():
+        raise AnnotationError(f"{path}: the third row of 'joints' must hold 0 and 1 only")
+    points = np.stack([x, y], axis=-1)
+    points[~annotated] = np.nan
+    return points, annotated, occluded
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The photographs of a folder in LSPet's layout, in the order of its annotations."""
+    return sorted((folder / "images").glob("im*.jpg"))

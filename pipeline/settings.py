@@ -1,0 +1,218 @@
+"""params.yaml, typed and checked once; and where the main repository is.
+
+The models hold no default values: what a stage does is decided by params.yaml alone, so this module
+checks but determines nothing.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline import PipelineError
+
+Share = Annotated[float, Field(ge=0, lt=0.5)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(ge=8, le=1024)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Channels = Annotated[int, Field(ge=8, multiple_of=8)]
+
+
+class SettingsError(PipelineError):
+    """params.yaml says something that it may not; the message names key, value and what is allowed."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Group):
+    """Which photographs."""
+
+    name: Literal["lspet", "figures"]
+    count: Annotated[int, Field(ge=10, le=99_999)]
+    seed: Seed
+
+
+class Split(_Group):
+    """Shares of the parts, and what counts as a near-duplicate."""
+
+    validation: Share
+    test: Share
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=64)]
+    seed: Seed
+
+
+class Cache(_Group):
+    """Geometry of crops and heatmaps, px."""
+
+    input_size: Side
+    heatmap_size: Side
+    sigma: Annotated[float, Field(gt=0, le=8)]
+    box: Annotated[float, Field(ge=1, le=3)]
+    margin: Annotated[float, Field(ge=1, le=3)]
+
+    @model_validator(mode="after")
+    def _power_of_two(self) -> "Cache":
+        if self.input_size not in [factor * self.heatmap_size for factor in (1, 2, 4, 8)]:
+            raise ValueError("input_size must be 1, 2, 4 or 8 times heatmap_size")
+        return self
+
+
+class Model(_Group):
+    """The generator."""
+
+    block: Literal["bottleneck", "basic"]
+    stem: Literal["paper", "patches"]
+    stacks: Annotated[int, Field(ge=1, le=16)]
+    features: Annotated[list[Channels], Field(min_length=2, max_length=6)]
+    occlusion: bool
+    reconstruction: Literal["mse", "cross_entropy"]
+
+
+class Augment(_Group):
+    """Ranges of the random warp, colour and occluders."""
+
+    enabled: bool
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    scale: tuple[Annotated[float, Field(ge=0.25, le=4)], Annotated[float, Field(ge=0.25, le=4)]]
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    flip: Probability
+    colour: Annotated[float, Field(ge=0, lt=1)]
+    occluders: Probability
+    occluder_size: tuple[Fraction, Fraction]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Augment":
+        for name in ("scale", "occluder_size"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must be [smallest, largest]")
+        return self
+
+
+class Train(_Group):
+    """The game and its optimisation."""
+
+    adversarial: bool
+    alpha: Annotated[float, Field(ge=0)]
+    beta: Annotated[float, Field(ge=0)]
+    delta: Positive
+    epsilon: Positive
+    discriminator_features: Annotated[list[Channels], Field(min_length=2, max_length=6)]
+    batch: Count
+    steps: Count
+    input_sizes: Annotated[list[Side], Field(min_length=1)]
+    optimiser: Literal["adamw", "rmsprop"]
+    learning_rate: Positive
+    discriminator_learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip: Positive
+    warmup: Annotated[int, Field(ge=0)]
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["auto", "bf16", "fp32"]
+    deterministic: bool
+    compile: Literal["auto"] | bool
+    seed: Seed
+    log_every: Count
+    validate_every: Count
+
+    @model_validator(mode="after")
+    def _points_coincide(self) -> "Train":
+        if self.validate_every % self.log_every:
+            raise ValueError(f"validate_every must be a multiple of log_every, {self.log_every}")
+        return self
+
+
+class Evaluate(_Group):
+    """What the last stage measures; how is fixed, in pipeline/evaluation.py."""
+
+    part: Literal["test", "train"]
+
+
+class Settings(_Group):
+    """All of params.yaml."""
+
+    data: Data
+    split: Split
+    cache: Cache
+    model: Model
+    augment: Augment
+    train: Train
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> "Settings":
+        sizes, halvings = self.train.input_sizes, len(self.model.features) - 1
+        if sizes[-1] != self.cache.input_size:
+            raise ValueError(f"train.input_sizes must end with cache.input_size, {self.cache.input_size}")
+        stride = self.cache.input_size // self.cache.heatmap_size
+        deepest = stride * 2**halvings
+        bad = [size for size in sizes if size % deepest]
+        if bad:
+            raise ValueError(
+                f"train.input_sizes {bad}: the stride of {stride} and the {halvings} halvings of"
+                f" model.features ask for multiples of {deepest}"
+            )
+        return self
+
+
+def load(path: Path | str = "params.yaml") -> Settings:
+    """Read and check params.yaml.
+
+    Raises SettingsError naming each wrong key, its value and what is allowed.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; run this from the root of the repository") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not YAML: {error}") from None
+    return check(values, str(path))
+
+
+def check(values: object, source: str) -> Settings:
+    """Turn plain values into Settings; `source` is named in the SettingsError that wrong ones raise."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors()]
+        raise SettingsError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def _explain(detail: dict) -> str:
+    path = [str(part) for part in detail["loc"] if not str(part).startswith("literal[")]
+    key = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        group = Settings.model_fields.get(path[0]) if len(path) > 1 else None
+        fields = group.annotation.model_fields if group else Settings.model_fields
+        return f"{key}: unknown key; allowed here: {', '.join(fields)}"
+    if detail["type"] == "missing":
+        return f"{key}: missing"
+    said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return (
+        f"{key} = {detail['input']!r}: {said}"
+        if detail["type"] != "value_error"
+        else f"{key}: {said}".lstrip(": ")
+    )
+
+
+def main_root(folder: Path | None = None) -> Path:
+    """The main repository's root, absolute, from inside it or from one of DVC's temporary copies of it.
+
+    `dvc exp run --temp` and the queue run stages in `<root>/.dvc/tmp/exps/<name>`; what must outlive
+    that folder belongs to `<root>`.
+    """
+    here = (folder or Path(os.environ.get("DVC_ROOT", "."))).resolve()
+    for parent in [here, *here.parents]:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
+            return parent.parents[2]
+    for parent in [here, *here.parents]:
+        if (parent / "params.yaml").is_file():
+            return parent
+    return here

@@ -1,0 +1,50 @@
+"""Training, validation and test part, with near-duplicate photographs on one side.
+
+LSPet holds the same photograph more than once, rescaled or re-toned, at unrelated indices: a split by
+index would test on what was trained on.
+"""
+
+import numpy as np
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+HASH_BITS = 256
+PARTS = ("train", "validation", "test")
+
+
+def difference_hash(image: Image.Image) -> np.ndarray:
+    """Bits (256,) bool: is each of 16 x 16 grey cells darker than its right neighbour?
+
+    N. Krawetz's dHash: unchanged by size and tone, nearly unchanged by recompression.
+    """
+    grey = np.asarray(image.convert("L").resize((17, 16), Image.Resampling.BOX), dtype=np.int16)
+    return (np.diff(grey, axis=1) > 0).ravel()
+
+
+def near_duplicates(hashes: np.ndarray, bits: int) -> np.ndarray:
+    """Group numbers (N,): photographs whose hashes (N, 256) differ in at most `bits` share one."""
+    signs = np.where(hashes, 1, -1).astype(np.float32)
+    rows, columns = [], []
+    for start in range(0, len(signs), 1000):  # a block at a time: memory grows with N, not with its square
+        distance = (HASH_BITS - signs[start : start + 1000] @ signs.T) / 2
+        row, column = np.nonzero(distance <= bits)
+        rows.append(row + start)
+        columns.append(column)
+    rows, columns = np.concatenate(rows), np.concatenate(columns)
+    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(len(signs), len(signs)))
+    return connected_components(graph, directed=False)[1]
+
+
+def split(groups: np.ndarray, validation: float, test: float, seed: int) -> np.ndarray:
+    """Part of each photograph (N,), "train", "validation" or "test"; a group is never divided.
+
+    Groups are shuffled, then fill the test and the validation part up to their shares; the rest trains.
+    """
+    _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    filled = np.cumsum(sizes[order]) / len(groups)
+    parts = np.full(len(sizes), "train", dtype=object)
+    parts[order[filled <= test]] = "test"
+    parts[order[(filled > test) & (filled <= test + validation)]] = "validation"
+    return parts[groups]

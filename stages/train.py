@@ -1,0 +1,74 @@
+"""The game: models/generator.safetensors, metrics/validation.json and metrics/learning_curve.csv."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline import cache, drawing, evaluation, tracking, training, weights
+from pipeline.settings import load, main_root
+from stages import pictures, stage
+
+WEIGHTS = Path("models/generator.safetensors")
+
+
+@stage
+def main() -> None:
+    settings = load()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    parts = pd.read_csv("data/split.csv").part
+    photographs = training.Photographs(
+        crops=cache.load(Path("data/cache")),
+        targets=cache.load_heatmaps(Path("data/heatmaps.npz")),
+        train=np.flatnonzero(parts == "train"),
+        validation=np.flatnonzero(parts == "validation"),
+    )
+    made_by = {
+        "data": {"name": settings.data.name},
+        "cache": settings.cache.model_dump(),
+        "model": settings.model.model_dump(),
+        "augment": settings.augment.model_dump(),
+        "train": settings.train.model_dump(),
+    }
+    data = [
+        Path("data/cache/crops.npy"),
+        Path("data/cache/people.npz"),
+        Path("data/heatmaps.npz"),
+        Path("data/split.csv"),
+    ]
+    fingerprint = training.fingerprint(made_by, data)
+    # In the main repository: a training in one of DVC's temporary folders goes on too.
+    checkpoint = main_root() / "checkpoints" / f"{fingerprint}.pt"
+
+    state = training.TrainingState(settings, device)
+    if checkpoint.exists():
+        state.restore(checkpoint)
+        print(f"going on from step {state.step} of a training that was stopped ({checkpoint})")
+
+    tags = {"fingerprint": fingerprint, "device": training.device_name(device)}
+    with tracking.training_run(settings, tags=tags, resumed=state.step > 0) as run:
+        with training.deterministic(settings.train.deterministic):
+            training.train(state, photographs, settings, device, checkpoint, run.log)
+        weights.save(WEIGHTS, state.averaged.module, made_by)
+        curve = pd.DataFrame(state.history)
+        curve.to_csv("metrics/learning_curve.csv", index=False, float_format="%.6g")
+
+        generator, _ = weights.load(WEIGHTS)
+        crops, some = photographs.crops, photographs.validation
+        result = evaluation.evaluate(generator, crops, some, settings.cache, device)
+        measured = evaluation.measure(result, crops, some)
+        Path("metrics/validation.json").write_text(json.dumps(measured, indent=2) + "\n")
+
+        run.log(state.step, tracking.named("validation", measured))
+        run.tag("model.sha256", tracking.digest(WEIGHTS))
+        run.file(WEIGHTS, "model")
+        run.figure(drawing.learning_curves(curve), "pictures/learning_curves.png")
+        pictures.log(run, "validation", result, generator, photographs.targets, crops, some, settings.cache)
+    checkpoint.unlink(missing_ok=True)
+    print(f"validation\n{evaluation.table(measured)}")
+
+
+if __name__ == "__main__":
+    main()

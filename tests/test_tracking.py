@@ -1,0 +1,451 @@
+import csv
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import pytest
+from matplotlib.figure import Figure
+
+from pipeline import settings, tracking
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SETTINGS = settings.load(REPOSITORY / "params.yaml")
+EXPERIMENT = f"adversarial-posenet-{SETTINGS.data.name}"
+VARIABLES = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """MLflow needs seconds to make its tables: once, then each test has a copy."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch, empty_database):
+    """A main repository, with its database made, as the current directory."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "60")
+    folder = tmp_path / "main"
+    folder.mkdir()
+    shutil.copy(REPOSITORY / "params.yaml", folder)
+    shutil.copy(empty_database, folder / "mlflow.db")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def client(folder: Path) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+
+
+def runs(store: mlflow.MlflowClient) -> list:
+    experiment = store.get_experiment_by_name(EXPERIMENT)
+    return store.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+
+
+def train(resumed: bool = False, fingerprint: str = "abc", fail: BaseException | None = None) -> str:
+    with tracking.training_run(
+        SETTINGS, tags={"fingerprint": fingerprint, "device": "cpu"}, resumed=resumed
+    ) as run:
+        run.log(50, {"train/loss": 2.0})
+        if fail:
+            raise fail
+    return run.id
+
+
+def curve(path: Path, rows: int, columns: int) -> None:
+    """A learning curve whose value is step + column / 100, the last column measured at every tenth row."""
+    names = [f"train/metric_{k}" for k in range(columns - 1)] + ["val/pck_0.2/mean"]
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["step", *names])
+        for row in range(1, rows + 1):
+            values = [50 * row + k / 100 for k in range(columns)]
+            table.writerow([50 * row, *values[:-1], values[-1] if row % 10 == 0 else ""])
+
+
+def test_a_training_is_recorded_whole(root, tmp_path):
+    note = tmp_path / "weights.bin"
+    note.write_bytes(b"weights")
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    with tracking.training_run(SETTINGS, tags={"fingerprint": "abc", "device": "cpu"}, resumed=False) as run:
+        run.log(50, {"train/loss": 2.5, "val/pck_0.2/mean": 0.25, "train/nothing": float("nan")})
+        run.log(100, {"train/loss": 1.5, "train/infinite": float("inf")})
+        run.tag("model.sha256", "123")
+        run.text("hello", "notes/hello.txt")
+        run.file(note, "model")
+        run.figure(figure, "figures/line.png")
+        assert runs(client(root))[0].info.status == "RUNNING"
+    (found,) = runs(client(root))
+    assert found.info.status == "FINISHED" and found.info.run_id == run.id
+    assert found.data.metrics == {"train/loss": 1.5, "val/pck_0.2/mean": 0.25}
+    history = client(root).get_metric_history(run.id, "train/loss")
+    assert [(point.step, point.value) for point in history] == [(50, 2.5), (100, 1.5)]
+    assert found.data.params["train.alpha"] == str(SETTINGS.train.alpha)
+    assert found.data.params["augment.scale"] == str(list(SETTINGS.augment.scale))
+    assert len(found.data.params) == sum(len(group) for group in SETTINGS.model_dump().values())
+    assert {"fingerprint": "abc", "device": "cpu", "model.sha256": "123"}.items() <= found.data.tags.items()
+    assert "resumed" not in found.data.tags and "dvc.exp" not in found.data.tags
+    assert found.info.run_name.startswith("lspet-")
+    artifacts = root / "mlartifacts" / EXPERIMENT / run.id / "artifacts"
+    assert (artifacts / "params.yaml").read_text() == (REPOSITORY / "params.yaml").read_text()
+    assert (artifacts / "notes/hello.txt").read_text() == "hello"
+    assert (artifacts / "model/weights.bin").read_bytes() == b"weights"
+    assert (artifacts / "figures/line.png").read_bytes().startswith(b"\x89PNG")
+    assert str(root / "mlflow.db") in run.hint
+
+
+def test_a_failed_training_says_why(root):
+    with pytest.raises(ValueError, match="no such luck"):
+        train(fail=ValueError("no such luck"))
+    (found,) = runs(client(root))
+    assert found.info.status == "FAILED"
+    assert found.data.tags["error"] == "ValueError: no such luck"
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(3)])
+def test_an_interrupted_training_is_killed(root, interruption):
+    with pytest.raises(type(interruption)):
+        train(fail=interruption)
+    (found,) = runs(client(root))
+    assert found.info.status == "KILLED" and "error" not in found.data.tags
+
+
+def test_a_resumed_training_continues_its_own_run(root):
+    with pytest.raises(ValueError):
+        train(fail=ValueError("first"))
+    with pytest.raises(KeyboardInterrupt):
+        train(fingerprint="other", fail=KeyboardInterrupt())
+    first, other = (run.info.run_id for run in runs(client(root)))
+    assert train(resumed=True) == first
+    found = client(root).get_run(first)
+    assert found.info.status == "FINISHED" and "error" not in found.data.tags
+    assert client(root).get_run(other).info.status == "KILLED"
+    # Finished now: resuming once more has nothing to continue.
+    third = train(resumed=True)
+    assert third not in (first, other)
+    assert client(root).get_run(third).data.tags["resumed"] == "true"
+    assert train(resumed=True, fingerprint="unseen") not in (first, other, third)
+
+
+def test_a_run_left_running_is_continued_and_a_new_training_is_not(root):
+    store = client(root)
+    first = train()
+    store.update_run(first, status="RUNNING")  # as after a power cut
+    assert train(resumed=False) != first
+    assert train(resumed=True) == first
+    assert store.get_run(first).info.status == "FINISHED"
+
+
+def test_system_metrics_go_on_where_they_stopped(root, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    store, name = client(root), "system/cpu_utilization_percentage"
+
+    def points(run_id: str) -> list[int]:
+        return [point.step for point in store.get_metric_history(run_id, name)]
+
+    def watched(resumed: bool, enough: int) -> str:
+        with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=resumed) as run:
+            deadline = time.monotonic() + 20
+            while len(points(run.id)) < enough and time.monotonic() < deadline:
+                time.sleep(0.1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watched(False, 1)
+    (run,) = runs(store)
+    before = points(run.info.run_id)
+    with pytest.raises(KeyboardInterrupt):
+        watched(True, len(before) + 1)
+    after = points(run.info.run_id)
+    assert len(runs(store)) == 1 and len(after) > len(before) >= 1
+    assert after == list(range(len(after)))
+
+
+def test_the_name_of_the_dvc_experiment_names_the_run(root, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "bushy-newt")
+    train()
+    (found,) = runs(client(root))
+    assert found.info.run_name == "bushy-newt" and found.data.tags["dvc.exp"] == "bushy-newt"
+
+
+def test_the_commit_and_whether_the_code_differs_from_it(root):
+    def git(*words):
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True
+        )
+
+    git("init")
+    git("add", "params.yaml")
+    git("commit", "-m", "one")
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    (root / "notes.txt").write_text("not code")
+    clean = client(root).get_run(train()).data.tags
+    assert clean["git.commit"] == commit and clean["git.dirty"] == "false"
+    (root / "stages").mkdir()
+    (root / "stages" / "new.py").write_text("")
+    assert client(root).get_run(train()).data.tags["git.dirty"] == "true"
+
+
+def test_a_store_that_fails_later_costs_a_warning_only(root, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING)
+    with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        run.file(root / "missing.bin")
+        run.log(50, {"no @ allowed": 1.0})
+        run.log(100, {"train/loss": 1.0})  # the pause
+        monkeypatch.setattr(tracking.time, "monotonic", lambda: 1e12)
+        run.log(150, {"train/loss": 2.0})
+    assert len([record for record in caplog.records if "not tracked" in record.message]) == 2
+    history = client(root).get_metric_history(run.id, "train/loss")
+    assert [point.step for point in history] == [150]
+
+
+def test_an_evaluation_finds_the_training_of_its_weights(root, tmp_path):
+    weights, other = tmp_path / "pose.safetensors", tmp_path / "other.safetensors"
+    weights.write_bytes(b"some weights")
+    other.write_bytes(b"other weights")
+    assert tracking.digest(weights) == hashlib.sha256(b"some weights").hexdigest()
+    trained = []
+    for path in (weights, weights, other):
+        with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+            run.log(50, {"train/loss": 2.0})
+            run.tag("model.sha256", tracking.digest(path))
+        trained.append(run.id)
+        time.sleep(0.01)
+    ended = client(root).get_run(trained[1]).info.end_time
+    with tracking.evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
+        run.log(9500, {"test/pck_0.2/mean": 0.75})
+        run.text("locked", "dvc.lock")
+        assert client(root).get_run(run.id).info.status == "FINISHED"
+    assert run.id == trained[1]  # the newest with these weights
+    found = client(root).get_run(run.id)
+    assert found.info.status == "FINISHED" and found.info.end_time == ended
+    assert found.data.metrics == {"train/loss": 2.0, "test/pck_0.2/mean": 0.75}
+    assert "imported" not in found.data.tags
+    assert len(runs(client(root))) == 3
+
+
+def test_weights_from_elsewhere_are_imported_once(root, tmp_path):
+    weights, table = tmp_path / "pose.safetensors", tmp_path / "learning_curve.csv"
+    weights.write_bytes(b"weights from elsewhere")
+    curve(table, rows=200, columns=25)
+    partial = {"data": {"name": "lspet"}, "train": {"alpha": 0.02, "input_sizes": [96, 128]}}
+    start = time.monotonic()
+    with tracking.evaluation_run(partial, weights, table) as run:
+        run.log(10_000, {"test/pck_0.2/mean": 0.5})
+    assert time.monotonic() - start < 10
+    (found,) = runs(client(root))
+    assert found.info.run_id == run.id and found.info.status == "FINISHED"
+    assert found.data.tags["imported"] == "true"
+    assert found.data.tags["model.sha256"] == tracking.digest(weights)
+    assert found.data.params == {
+        "data.name": "lspet",
+        "train.alpha": "0.02",
+        "train.input_sizes": "[96, 128]",
+    }
+    assert len(found.data.metrics) == 26
+    history = client(root).get_metric_history(run.id, "train/metric_7")
+    assert [(point.step, point.value) for point in history] == [
+        (50 * k, 50 * k + 0.07) for k in range(1, 201)
+    ]
+    sparse = client(root).get_metric_history(run.id, "val/pck_0.2/mean")
+    assert [point.step for point in sparse] == list(range(500, 10_001, 500))
+    with pytest.raises(RuntimeError), tracking.evaluation_run(partial, weights, table) as again:
+        raise RuntimeError
+    assert again.id == run.id and len(runs(client(root))) == 1
+    assert client(root).get_run(run.id).info.status == "FINISHED"
+    assert len(client(root).get_metric_history(run.id, "train/metric_7")) == 200
+
+
+def test_weights_without_a_curve_or_a_name_are_imported_too(root, tmp_path):
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"bare weights")
+    with tracking.evaluation_run({"train": {"alpha": 0.5}}, weights, tmp_path / "none.csv") as run:
+        pass
+    found = client(root).get_run(run.id)
+    assert found.data.params == {"train.alpha": "0.5"} and found.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("uri", [None, "sqlite:///mlflow.db"])
+def test_a_temporary_copy_tracks_in_the_main_repository(root, monkeypatch, uri):
+    copy = root / ".dvc" / "tmp" / "exps" / "tmpabc"
+    copy.mkdir(parents=True)
+    shutil.copy(root / "params.yaml", copy)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(copy))
+    if uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    run_id = train()
+    assert (
+        not list(copy.rglob("*.db"))
+        and not (copy / "mlartifacts").exists()
+        and not (copy / "mlruns").exists()
+    )
+    shutil.rmtree(copy)  # as DVC does
+    assert client(root).get_run(run_id).info.status == "FINISHED"
+    assert (root / "mlartifacts" / EXPERIMENT / run_id / "artifacts" / "params.yaml").is_file()
+
+
+def test_a_deleted_experiment_comes_back(root):
+    train()
+    experiment = client(root).get_experiment_by_name(EXPERIMENT)
+    client(root).delete_experiment(experiment.experiment_id)
+    train()
+    assert client(root).get_experiment_by_name(EXPERIMENT).lifecycle_stage == "active"
+
+
+BOTH = """
+import sys
+from pathlib import Path
+from pipeline import settings, tracking
+assert "torch" not in sys.modules
+Path(sys.argv[1]).touch()
+while len(list(Path().glob("*.ready"))) < 2: pass
+with tracking.training_run(settings.load(), tags={"fingerprint": sys.argv[1]}, resumed=False) as run:
+    run.log(50, {"train/loss": 2.0})
+assert "torch" not in sys.modules
+"""
+
+
+def test_two_processes_make_the_database_at_once_and_in_silence(root):
+    (root / "mlflow.db").unlink()
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    # Not a test's environment: MLflow is stricter there.
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", BOTH, name],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for name in ("one.ready", "two.ready")
+    ]
+    assert [(process.communicate(timeout=90)[0].decode(), process.returncode) for process in both] == [
+        ("", 0)
+    ] * 2
+    assert {run.data.tags["fingerprint"] for run in runs(client(root))} == {"one.ready", "two.ready"}
+    assert all(run.info.status == "FINISHED" for run in runs(client(root)))
+
+
+def test_an_unreachable_server_is_named(root, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{free_port()}")
+    with pytest.raises(tracking.TrackingError, match="MLFLOW_TRACKING_URI") as caught:
+        train()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_cannot_be_made_is_named_at_once(root, monkeypatch):
+    (root / "file").write_text("")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///file/mlflow.db")
+    start = time.monotonic()
+    with pytest.raises(tracking.TrackingError, match="file/mlflow.db"):
+        train()
+    assert time.monotonic() - start < 5
+
+
+def test_a_folder_with_odd_signs_in_its_name(root, monkeypatch):
+    odd = root.rename(root.with_name("a b#c%20d?e"))
+    monkeypatch.chdir(odd)
+    run_id = train()
+    assert (odd / "mlartifacts" / EXPERIMENT / run_id / "artifacts" / "params.yaml").is_file()
+    assert sorted(path.name for path in odd.parent.iterdir()) == [odd.name]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def server(root, tmp_path, empty_database):
+    """A real MLflow server: its address, its folder and its process."""
+    folder, port = tmp_path / "server", free_port()
+    folder.mkdir()
+    shutil.copy(empty_database, folder / "mlflow.db")
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    places = [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        str(folder / "kept"),
+    ]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *places], cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}", folder, process
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End the server and its workers, which share a process group."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_server_takes_all_and_may_vanish(root, tmp_path, server, monkeypatch, caplog):
+    uri, folder, process = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"served weights")
+    with pytest.raises(KeyboardInterrupt):
+        train(fail=KeyboardInterrupt())
+    with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=True) as run:
+        run.tag("model.sha256", tracking.digest(weights))
+        run.file(weights, "model")
+    store = mlflow.MlflowClient(tracking_uri=uri)
+    assert [found.info.run_id for found in runs(store)] == [run.id]
+    assert [path.read_bytes() for path in (folder / "kept").rglob("pose.safetensors")] == [b"served weights"]
+    assert not (root / "mlartifacts").exists() and run.id in run.hint
+    curve(tmp_path / "curve.csv", rows=100, columns=12)
+    with tracking.evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
+        evaluation.log(9500, {"test/pck_0.2/mean": 0.75})
+    assert evaluation.id == run.id and store.get_run(run.id).info.status == "FINISHED"
+    weights.write_bytes(b"unknown weights")
+    with tracking.evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
+        pass
+    assert len(store.get_metric_history(evaluation.id, "train/metric_3")) == 100
+    with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        stop(process)
+        run.log(50, {"train/loss": 2.0})
+    assert "not tracked" in caplog.text
