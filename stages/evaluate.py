@@ -29,6 +29,7 @@ def main() -> None:
     )
     folder = parser.parse_args().lsp
     settings = load()
+    Path("metrics").mkdir(exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator, made_by = weights.load(WEIGHTS)
     geometry = Cache(**made_by["cache"])

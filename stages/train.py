@@ -17,6 +17,7 @@ WEIGHTS = Path("models/generator.safetensors")
 @stage
 def main() -> None:
     settings = load()
+    Path("metrics").mkdir(exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     parts = pd.read_csv("data/split.csv").part
     photographs = training.Photographs(
