@@ -19,8 +19,24 @@ from scipy.io import savemat
 from scipy.spatial import ConvexHull
 from tqdm import tqdm
 
-JOINTS = ("right ankle", "right knee", "right hip", "left hip", "left knee", "left ankle", "right wrist",
-          "right elbow", "right shoulder", "left shoulder", "left elbow", "left wrist", "neck", "head top")
+from pipeline import PipelineError
+
+JOINTS = (
+    "right ankle",
+    "right knee",
+    "right hip",
+    "left hip",
+    "left knee",
+    "left ankle",
+    "right wrist",
+    "right elbow",
+    "right shoulder",
+    "left shoulder",
+    "left elbow",
+    "left wrist",
+    "neck",
+    "head top",
+)
 ARM = ((8, 7, 6), (9, 10, 11))  # shoulder, elbow, wrist of the right and of the left arm
 LEG = ((2, 1, 0), (3, 4, 5))  # hip, knee, ankle
 FINE = 3  # pixels of the drawing a pixel of the picture
@@ -33,25 +49,52 @@ SCENE, BODY, COVER = 0, 1, 90  # SCENE: background; BODY: trunk and head; limbs:
 LIMB = {j: 2 + n for n, limb in enumerate(ARM + LEG) for j in limb[1:]}
 
 # Degrees: the upper limb outwards from hanging down, then the elbow outwards or the knee back inwards.
-ARMS = {"down": (4, 30, -12, 35), "hip": (40, 60, -105, -80), "up": (115, 168, -25, 60),
-        "out": (60, 105, -20, 50), "bent": (15, 50, 70, 130), "across": (5, 30, -115, -55),
-        "flex": (70, 100, 60, 105)}
+ARMS = {
+    "down": (4, 30, -12, 35),
+    "hip": (40, 60, -105, -80),
+    "up": (115, 168, -25, 60),
+    "out": (60, 105, -20, 50),
+    "bent": (15, 50, 70, 130),
+    "across": (5, 30, -115, -55),
+    "flex": (70, 100, 60, 105),
+}
 # ... and the lengths that perspective leaves of thigh and shank.
-LEGS = {"straight": (1, 13, -3, 5, 1, 1, 1, 1), "stride": (18, 42, -2, 25, .9, 1, .9, 1),
-        "raised": (6, 30, 2, 25, .45, .75, .85, 1), "bent": (30, 58, 45, 85, .85, 1, .85, 1),
-        "sit": (55, 88, 55, 95, .65, 1, .9, 1), "kick": (2, 14, -5, 5, .9, 1, .4, .6)}
+LEGS = {
+    "straight": (1, 13, -3, 5, 1, 1, 1, 1),
+    "stride": (18, 42, -2, 25, 0.9, 1, 0.9, 1),
+    "raised": (6, 30, 2, 25, 0.45, 0.75, 0.85, 1),
+    "bent": (30, 58, 45, 85, 0.85, 1, 0.85, 1),
+    "sit": (55, 88, 55, 95, 0.65, 1, 0.9, 1),
+    "kick": (2, 14, -5, 5, 0.9, 1, 0.4, 0.6),
+}
 # Arms, legs, largest lean of the trunk in degrees, how often.
-ACTIONS = {"stand": (("down", "hip", "across", "bent"), ("straight",), 6, .24),
-           "cheer": (("up", "out", "flex"), ("straight", "stride"), 10, .18),
-           "run": (("bent", "across"), ("straight", "raised", "kick", "stride"), 12, .16),
-           "sit": (("down", "across", "bent", "up"), ("sit", "bent"), 12, .14),
-           "jump": (("up", "out"), ("stride", "bent"), 14, .13),
-           "lean": (("down", "out", "hip", "up"), ("straight", "stride"), 32, .15)}
+ACTIONS = {
+    "stand": (("down", "hip", "across", "bent"), ("straight",), 6, 0.24),
+    "cheer": (("up", "out", "flex"), ("straight", "stride"), 10, 0.18),
+    "run": (("bent", "across"), ("straight", "raised", "kick", "stride"), 12, 0.16),
+    "sit": (("down", "across", "bent", "up"), ("sit", "bent"), 12, 0.14),
+    "jump": (("up", "out"), ("stride", "bent"), 14, 0.13),
+    "lean": (("down", "out", "hip", "up"), ("straight", "stride"), 32, 0.15),
+}
 
 SKINS = ("#f6d3b8", "#eabf9b", "#d9a47a", "#b97f55", "#8d5a3b", "#643f2b")
 HAIRS = ("#201a17", "#3a2a20", "#6b4426", "#a3682c", "#d8b25e", "#b9b4ad", "#8c2f1b")
-CLOTHES = ("#d1383d", "#e8742c", "#f0bb32", "#4ea64b", "#1f8a84", "#2f6fc4", "#27408b", "#7a47a6", "#d7568f",
-           "#f2efe6", "#2c2e36", "#8b9099", "#7c4a2d", "#9fd0e8")
+CLOTHES = (
+    "#d1383d",
+    "#e8742c",
+    "#f0bb32",
+    "#4ea64b",
+    "#1f8a84",
+    "#2f6fc4",
+    "#27408b",
+    "#7a47a6",
+    "#d7568f",
+    "#f2efe6",
+    "#2c2e36",
+    "#8b9099",
+    "#7c4a2d",
+    "#9fd0e8",
+)
 README = """People drawn by pipeline/figures.py, in the layout of LSPet.
 
 images/im00001.jpg ... : the pictures.
@@ -102,7 +145,7 @@ class Pose:
 
 def rgb(colour: str) -> np.ndarray:
     """'#rrggbb' as three floats."""
-    return np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)], float)
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
 
 
 def tone(colour, factor: float) -> tuple:
@@ -111,7 +154,7 @@ def tone(colour, factor: float) -> tuple:
     return tuple(min(max(int(c), 0), 255) for c in mixed)
 
 
-def pick(rng, colours, away=(), least: float = 85.) -> tuple:
+def pick(rng, colours, away=(), least: float = 85.0) -> tuple:
     """One of the colours, varied; one at least this far from all those in `away`, if a few tries find it."""
     for _ in range(12):
         colour = np.clip(rgb(colours[rng.integers(len(colours))]) + rng.normal(0, 9, 3), 0, 255)
@@ -127,13 +170,24 @@ def sample_look(rng, scenery: tuple) -> Look:
     trousers = pick(rng, CLOTHES, (scenery, shirt, skin))
     u = rng.uniform
     return Look(
-        torso=u(.275, .315), shoulders=u(.19, .25), hips=u(.105, .14), arm=(u(.155, .185), u(.14, .165)),
-        leg=(u(.22, .26), u(.22, .255)), head=u(.18, .215), girth=u(.9, 1.25), skin=skin,
-        hair=pick(rng, HAIRS, (skin,), 70), shirt=shirt, trim=pick(rng, CLOTHES, (shirt,)), trousers=trousers,
-        shoes=pick(rng, CLOTHES, (scenery, trousers), 60), sleeve=rng.choice([.3, .36, 1]),
-        trouser=rng.choice([.36, .5, 1, 1]),
+        torso=u(0.275, 0.315),
+        shoulders=u(0.19, 0.25),
+        hips=u(0.105, 0.14),
+        arm=(u(0.155, 0.185), u(0.14, 0.165)),
+        leg=(u(0.22, 0.26), u(0.22, 0.255)),
+        head=u(0.18, 0.215),
+        girth=u(0.9, 1.25),
+        skin=skin,
+        hair=pick(rng, HAIRS, (skin,), 70),
+        shirt=shirt,
+        trim=pick(rng, CLOTHES, (shirt,)),
+        trousers=trousers,
+        shoes=pick(rng, CLOTHES, (scenery, trousers), 60),
+        sleeve=rng.choice([0.3, 0.36, 1]),
+        trouser=rng.choice([0.36, 0.5, 1, 1]),
         pattern=rng.choice(["plain", "plain", "band", "stripes", "jacket"]),
-        hairstyle=rng.choice(["short", "short", "long", "bun", "bald"], p=[.3, .25, .22, .15, .08]))
+        hairstyle=rng.choice(["short", "short", "long", "bun", "bald"], p=[0.3, 0.25, 0.22, 0.15, 0.08]),
+    )
 
 
 def sample_pose(rng) -> Pose:
@@ -144,7 +198,7 @@ def sample_pose(rng) -> Pose:
 
     def sides(kinds):
         first, second = (kinds[rng.integers(len(kinds))] for _ in range(2))
-        return first, first if rng.random() < .45 else second
+        return first, first if rng.random() < 0.45 else second
 
     arms, legs = [], []
     for kind in sides(arm_kinds):
@@ -156,11 +210,18 @@ def sample_pose(rng) -> Pose:
         thigh = rng.uniform(low, high)
         shank = thigh - rng.uniform(bend_low, bend_high)
         legs.append((*np.radians((thigh, shank)), rng.uniform(*lengths[:2]), rng.uniform(*lengths[2:])))
-    spread = 11 if rng.random() < .88 else 40
-    return Pose(arms=tuple(arms), legs=tuple(legs), lean=np.radians(rng.uniform(-lean, lean)),
-                tilt=np.radians(rng.uniform(-16, 16)), turn=np.radians(rng.uniform(-38, 38)),
-                rotation=np.radians(np.clip(rng.normal(0, spread), -100, 100)), back=rng.random() < .1,
-                front=tuple(rng.random(2) < .8), seated=action == "sit")
+    spread = 11 if rng.random() < 0.88 else 40
+    return Pose(
+        arms=tuple(arms),
+        legs=tuple(legs),
+        lean=np.radians(rng.uniform(-lean, lean)),
+        tilt=np.radians(rng.uniform(-16, 16)),
+        turn=np.radians(rng.uniform(-38, 38)),
+        rotation=np.radians(np.clip(rng.normal(0, spread), -100, 100)),
+        back=rng.random() < 0.1,
+        front=tuple(rng.random(2) < 0.8),
+        seated=action == "sit",
+    )
 
 
 def skeleton(look: Look, pose: Pose) -> np.ndarray:
@@ -173,13 +234,13 @@ def skeleton(look: Look, pose: Pose) -> np.ndarray:
     for side in (0, 1):
         sign = (-1, 1)[side] * (-1 if pose.back else 1)  # -1: to the viewer's left
         shoulder, elbow, wrist = ARM[side]
-        joints[shoulder] = joints[12] + trunk * ((2 * side - 1) * across * look.shoulders / 2 + .022j)
+        joints[shoulder] = joints[12] + trunk * ((2 * side - 1) * across * look.shoulders / 2 + 0.022j)
         upper, fore = (1j * np.exp(-1j * sign * angle) * trunk for angle in pose.arms[side])
         joints[elbow] = joints[shoulder] + look.arm[0] * upper
         joints[wrist] = joints[elbow] + look.arm[1] * fore
         hip, knee, ankle = LEG[side]
         thigh, shank, thigh_left, shank_left = pose.legs[side]
-        joints[hip] = (2 * side - 1) * across * look.hips / 2 * np.exp(.4j * pose.lean)
+        joints[hip] = (2 * side - 1) * across * look.hips / 2 * np.exp(0.4j * pose.lean)
         joints[knee] = joints[hip] + 1j * np.exp(-1j * sign * thigh) * look.leg[0] * thigh_left
         joints[ankle] = joints[knee] + 1j * np.exp(-1j * sign * shank) * look.leg[1] * shank_left
     return joints * np.exp(1j * pose.rotation)
@@ -192,8 +253,12 @@ def blob(centres, radii) -> np.ndarray:
         distance, ahead = abs(b - a), np.angle(b - a)
         if distance > abs(ra - rb):
             side = np.arccos((ra - rb) / distance)  # where the tangents touch
-            return np.concatenate((a - ra * np.exp(1j * (ahead + (np.pi - side) * ARC)),
-                                   b + rb * np.exp(1j * (ahead + side * ARC))))
+            return np.concatenate(
+                (
+                    a - ra * np.exp(1j * (ahead + (np.pi - side) * ARC)),
+                    b + rb * np.exp(1j * (ahead + side * ARC)),
+                )
+            )
     discs = np.concatenate([c + r * OUTLINE for c, r in zip(centres, radii, strict=True)])
     return discs[ConvexHull(np.column_stack((discs.real, discs.imag))).vertices]
 
@@ -213,7 +278,7 @@ class Canvas:
 
     def fill(self, outline: np.ndarray, colour: tuple, part: int | None = None) -> None:
         """Fill an outline, in picture pixels, with an RGB or RGBA colour; mark it as the part, if named."""
-        points = np.rint((outline + .5 + .5j) * FINE - .5 - .5j)  # Pillow would cut fractions off
+        points = np.rint((outline + 0.5 + 0.5j) * FINE - 0.5 - 0.5j)  # Pillow would cut fractions off
         points = np.column_stack((points.real, points.imag)).ravel().tolist()
         self.paint.polygon(points, fill=colour)
         if part is not None:
@@ -222,14 +287,14 @@ class Canvas:
     def tube(self, centres, radii, colour, part: int | None = None) -> None:
         """Tapered capsules from disc to disc, in one piece, lit from one side."""
         centres, radii = np.asarray(centres), np.asarray(radii)
-        for shift, factor, shade, mark in ((0, 1, .7, part), (.1, .86, 1, None), (.34, .42, 1.16, None)):
+        for shift, factor, shade, mark in ((0, 1, 0.7, part), (0.1, 0.86, 1, None), (0.34, 0.42, 1.16, None)):
             places = centres + shift * radii * self.light
             for k in range(len(centres) - 1):
-                self.fill(blob(places[k:k + 2], radii[k:k + 2] * factor), tone(colour, shade), mark)
+                self.fill(blob(places[k : k + 2], radii[k : k + 2] * factor), tone(colour, shade), mark)
 
     def shown(self, place: complex, parts: tuple) -> bool:
         """Whether any of the parts is seen within a pixel of the place."""
-        x, y = (round((v + .5) * FINE - .5) for v in (place.real, place.imag))
+        x, y = (round((v + 0.5) * FINE - 0.5) for v in (place.real, place.imag))
         window = self.parts.crop((x - FINE, y - FINE, x + FINE + 1, y + FINE + 1))
         return any(colour in parts for _, colour in window.getcolors())
 
@@ -240,7 +305,7 @@ def texture(rng, size: tuple[int, int], colour, strength: float) -> Image.Image:
     for grain in (60, 22, 7):
         shape = (size[1] // grain + 2, size[0] // grain + 2)
         noise = Image.fromarray(rng.normal(0, 1, shape).astype(np.float32)).resize(size, Image.BICUBIC)
-        weights = strength * rng.uniform(.2, 1) * rng.uniform(.6, 1.2, 3)
+        weights = strength * rng.uniform(0.2, 1) * rng.uniform(0.6, 1.2, 3)
         total += np.asarray(noise)[..., None] * weights.astype(np.float32)
     return Image.fromarray(np.clip(total, 0, 255).astype(np.uint8))
 
@@ -250,34 +315,43 @@ def scenery(rng, size: tuple[int, int], colour) -> Image.Image:
     image = texture(rng, size, colour, rng.uniform(4, 24))
     width, height = size
     axis = np.exp(1j * rng.uniform(0, 2 * np.pi))
-    ramp = np.linspace(-.5, .5, width)[None] * axis.real + np.linspace(-.5, .5, height)[:, None] * axis.imag
-    image = np.asarray(image) + (ramp * rng.uniform(10, 90))[..., None] * rng.uniform(.7, 1.2, 3)
+    ramp = (
+        np.linspace(-0.5, 0.5, width)[None] * axis.real + np.linspace(-0.5, 0.5, height)[:, None] * axis.imag
+    )
+    image = np.asarray(image) + (ramp * rng.uniform(10, 90))[..., None] * rng.uniform(0.7, 1.2, 3)
     image = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
     canvas = Canvas(image.resize((width * FINE, height * FINE), Image.NEAREST), -1j)
 
     def anywhere():
         return complex(rng.uniform(0, width), rng.uniform(0, height))
 
-    if rng.random() < .55:  # a floor
-        line, slope = rng.uniform(.55, .85) * height, rng.uniform(-6, 6)
-        shade = *tone(colour, rng.uniform(.6, 1.4)), int(rng.uniform(110, 230))
+    if rng.random() < 0.55:  # a floor
+        line, slope = rng.uniform(0.55, 0.85) * height, rng.uniform(-6, 6)
+        shade = *tone(colour, rng.uniform(0.6, 1.4)), int(rng.uniform(110, 230))
         canvas.fill(box(width + 9, line, height + 9) + [0, 1j * slope, 0, 0], shade)
-    if rng.random() < .25:  # stripes
+    if rng.random() < 0.25:  # stripes
         step, axis = rng.uniform(10, 40), np.exp(1j * rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)]))
         middle, reach = complex(width, height) / 2, width + height
-        shade = (*tone(colour, rng.choice([.75, 1.25])), 130)
+        shade = (*tone(colour, rng.choice([0.75, 1.25])), 130)
         for k in range(-int(reach / step / 2), int(reach / step / 2) + 1):
             canvas.fill(middle + axis * (box(reach, -step / 4, step / 4) + 1j * k * step), shade)
     for _ in range(rng.integers(0, 9)):  # far things
-        corners = rng.uniform(8, 45) * np.exp(1j * rng.uniform(0, 2 * np.pi)) * (
-            OUTLINE if rng.random() < .4 else np.exp(2j * np.pi * np.sort(rng.random(rng.integers(3, 7)))))
+        corners = (
+            rng.uniform(8, 45)
+            * np.exp(1j * rng.uniform(0, 2 * np.pi))
+            * (
+                OUTLINE
+                if rng.random() < 0.4
+                else np.exp(2j * np.pi * np.sort(rng.random(rng.integers(3, 7))))
+            )
+        )
         shade = *tone(colour + rng.normal(0, 32, 3), 1), int(rng.uniform(90, 220))
-        canvas.fill(anywhere() + corners.real * rng.uniform(.5, 1.6) + 1j * corners.imag, shade)
-    if rng.random() < .3:  # clutter that could be limbs
+        canvas.fill(anywhere() + corners.real * rng.uniform(0.5, 1.6) + 1j * corners.imag, shade)
+    if rng.random() < 0.3:  # clutter that could be limbs
         for _ in range(rng.integers(1, 4)):
             start, radius = anywhere(), rng.uniform(2.5, 6)
             end = start + rng.uniform(15, 45) * np.exp(1j * rng.uniform(0, 2 * np.pi))
-            canvas.tube((start, end), (radius, radius * rng.uniform(.6, 1)), pick(rng, SKINS + CLOTHES))
+            canvas.tube((start, end), (radius, radius * rng.uniform(0.6, 1)), pick(rng, SKINS + CLOTHES))
     return canvas.image
 
 
@@ -285,10 +359,10 @@ def draw_limb(canvas: Canvas, places, radii, colours, dressed: float, part: int)
     """A limb through three places: bare, and dressed in the second colour down to `dressed` of its length."""
     places, radii, (bare, cloth) = np.asarray(places), np.asarray(radii), colours
     canvas.tube(places, radii, bare, part)
-    whole, share = divmod(2 * dressed * .97, 1)
+    whole, share = divmod(2 * dressed * 0.97, 1)
     k = int(whole)
     end, width = (v[k] + share * (v[k + 1] - v[k]) for v in (places, radii))
-    canvas.tube((*places[:k + 1], end), 1.15 * np.array((*radii[:k + 1], width)), cloth, part)
+    canvas.tube((*places[: k + 1], end), 1.15 * np.array((*radii[: k + 1], width)), cloth, part)
 
 
 def draw_arm(canvas: Canvas, joints, look: Look, side: int, unit: float) -> None:
@@ -296,8 +370,10 @@ def draw_arm(canvas: Canvas, joints, look: Look, side: int, unit: float) -> None
     places = joints[list(ARM[side])]
     g, part = look.girth * unit, LIMB[ARM[side][1]]
     along = unit * (places[2] - places[1]) / abs(places[2] - places[1])
-    canvas.tube((places[2] + .008 * along, places[2] + .03 * along), (.021 * g, .017 * g), look.skin, part)
-    draw_limb(canvas, places, (.034 * g, .027 * g, .02 * g), (look.skin, look.shirt), look.sleeve, part)
+    canvas.tube(
+        (places[2] + 0.008 * along, places[2] + 0.03 * along), (0.021 * g, 0.017 * g), look.skin, part
+    )
+    draw_limb(canvas, places, (0.034 * g, 0.027 * g, 0.02 * g), (look.skin, look.shirt), look.sleeve, part)
 
 
 def draw_leg(canvas: Canvas, joints, look: Look, pose: Pose, side: int, unit: float) -> None:
@@ -306,9 +382,11 @@ def draw_leg(canvas: Canvas, joints, look: Look, pose: Pose, side: int, unit: fl
     g, part = look.girth * unit, LIMB[LEG[side][1]]
     sign = (2 * side - 1) * (-1 if pose.back else 1)
     along = unit * (places[2] - places[1]) / abs(places[2] - places[1])
-    toe = places[2] + along * ((.018 if pose.back else .032) * np.exp(-.3j * sign) - .03j * sign)
-    draw_limb(canvas, places, (.055 * g, .039 * g, .024 * g), (look.skin, look.trousers), look.trouser, part)
-    canvas.tube((places[2] + .012 * along, toe), (.026 * g, .022 * g), look.shoes, part)
+    toe = places[2] + along * ((0.018 if pose.back else 0.032) * np.exp(-0.3j * sign) - 0.03j * sign)
+    draw_limb(
+        canvas, places, (0.055 * g, 0.039 * g, 0.024 * g), (look.skin, look.trousers), look.trouser, part
+    )
+    canvas.tube((places[2] + 0.012 * along, toe), (0.026 * g, 0.022 * g), look.shoes, part)
 
 
 def draw_trunk(canvas: Canvas, joints, look: Look, pose: Pose, unit: float) -> None:
@@ -318,98 +396,102 @@ def draw_trunk(canvas: Canvas, joints, look: Look, pose: Pose, unit: float) -> N
     pelvis = hips.mean()
     up = neck - pelvis
     half = (shoulders[1] - shoulders[0]) / 2
-    rows = np.array([.02, .42, .86])  # hem, waist and chest, of the way from the pelvis to the neck
+    rows = np.array([0.02, 0.42, 0.86])  # hem, waist and chest, of the way from the pelvis to the neck
 
     def edge(t: float) -> complex:
         """From the trunk's axis to its left side, at t of that way."""
-        widths = abs(hips[1] - hips[0]) / 2 + .042 * g, abs(half) * .5 + .04 * g, abs(half) + .022 * g
+        widths = abs(hips[1] - hips[0]) / 2 + 0.042 * g, abs(half) * 0.5 + 0.04 * g, abs(half) + 0.022 * g
         return half / abs(half) * np.interp(t, rows, widths)
 
-    canvas.fill(blob((*hips, pelvis + .16 * up), (.052 * g, .052 * g, .046 * g)), look.trousers, BODY)
+    canvas.fill(blob((*hips, pelvis + 0.16 * up), (0.052 * g, 0.052 * g, 0.046 * g)), look.trousers, BODY)
     sides = [pelvis + t * up + s * edge(t) for t in rows for s in (-1, 1)]
-    inner = [p - (p - (pelvis + t * up)) / abs(p - (pelvis + t * up)) * .03 * g
-             for p, t in zip(sides, np.repeat(rows, 2), strict=True)]
-    radii = [.03 * g] * 4
-    outline = (blob(inner[:4], radii), blob((*inner[2:], neck + .02 * up), (*radii, .036 * g)))
+    inner = [
+        p - (p - (pelvis + t * up)) / abs(p - (pelvis + t * up)) * 0.03 * g
+        for p, t in zip(sides, np.repeat(rows, 2), strict=True)
+    ]
+    radii = [0.03 * g] * 4
+    outline = (blob(inner[:4], radii), blob((*inner[2:], neck + 0.02 * up), (*radii, 0.036 * g)))
     for shape in outline:
-        canvas.fill(shape, tone(look.shirt, .7), BODY)
+        canvas.fill(shape, tone(look.shirt, 0.7), BODY)
     for shape in outline:
         centre = shape.mean()
-        canvas.fill(centre + (shape - centre) * .93 + .01 * g * canvas.light, tone(look.shirt, 1))
+        canvas.fill(centre + (shape - centre) * 0.93 + 0.01 * g * canvas.light, tone(look.shirt, 1))
 
     def band(low: float, high: float, left: float, right: float, colour: tuple) -> None:
         corners = (low, left), (low, right), (high, right), (high, left)
-        canvas.fill(np.array([pelvis + t * up + s * edge(t) * .94 for t, s in corners]), colour)
+        canvas.fill(np.array([pelvis + t * up + s * edge(t) * 0.94 for t, s in corners]), colour)
 
     if look.pattern == "band":
-        band(.55, .72, -1, 1, look.trim)
+        band(0.55, 0.72, -1, 1, look.trim)
     elif look.pattern == "stripes":
-        for low in (.1, .27, .44, .61, .78):
-            band(low, low + .075, -1, 1, look.trim)
+        for low in (0.1, 0.27, 0.44, 0.61, 0.78):
+            band(low, low + 0.075, -1, 1, look.trim)
     elif look.pattern == "jacket" and not pose.back:
-        shift = .3 * np.sin(pose.turn)
-        band(.02, .92, shift - .22, shift + .22, look.trim)
+        shift = 0.3 * np.sin(pose.turn)
+        band(0.02, 0.92, shift - 0.22, shift + 0.22, look.trim)
     head = joints[13] - neck
     if not pose.back:  # the collar
-        shift = half * .25 * np.sin(pose.turn)
-        canvas.fill(neck + np.array([-.3 * half, .3 * half, shift - .12 * up]), tone(look.skin, .92))
-    canvas.tube((neck, neck + .3 * head), (.032 * g, .03 * g), tone(look.skin, .88), BODY)
+        shift = half * 0.25 * np.sin(pose.turn)
+        canvas.fill(neck + np.array([-0.3 * half, 0.3 * half, shift - 0.12 * up]), tone(look.skin, 0.92))
+    canvas.tube((neck, neck + 0.3 * head), (0.032 * g, 0.03 * g), tone(look.skin, 0.88), BODY)
 
 
 def draw_head(canvas: Canvas, joints, look: Look, pose: Pose, unit: float) -> None:
     """Head, hair and, unless seen from behind, the face."""
     neck, top = joints[12], joints[13]
-    up = (top - neck) * .41  # half of the head's height
-    right = 1j * up * .8  # half of its width, towards the viewer's right
+    up = (top - neck) * 0.41  # half of the head's height
+    right = 1j * up * 0.8  # half of its width, towards the viewer's right
     centre = top - up
-    turn = .42 * np.sin(pose.turn)
+    turn = 0.42 * np.sin(pose.turn)
 
-    def oval(across, along, wide, tall, start=0., stop=2 * np.pi):
+    def oval(across, along, wide, tall, start=0.0, stop=2 * np.pi):
         angle = np.linspace(start, stop, 28)
         return centre + right * (across + wide * np.cos(angle)) + up * (along + tall * np.sin(angle))
 
-    dark = tone(look.hair, .72)
+    dark = tone(look.hair, 0.72)
     if look.hairstyle == "long":
-        canvas.fill(oval(0, -.45, 1.12, 1.15), dark, BODY)
+        canvas.fill(oval(0, -0.45, 1.12, 1.15), dark, BODY)
         if not pose.back:
-            canvas.tube((neck, .7 * neck + .3 * top), (.03 * unit, .03 * unit), tone(look.skin, .85), BODY)
+            canvas.tube(
+                (neck, 0.7 * neck + 0.3 * top), (0.03 * unit, 0.03 * unit), tone(look.skin, 0.85), BODY
+            )
     if look.hairstyle == "bun":
-        canvas.fill(oval(-turn, .98, .42, .36), dark, BODY)
+        canvas.fill(oval(-turn, 0.98, 0.42, 0.36), dark, BODY)
     for side in (-1, 1):
-        if side * turn < .22:
-            canvas.fill(oval(side * .98 - turn * .2, -.1, .16, .22), tone(look.skin, .84), BODY)
-    canvas.fill(oval(0, -.03, 1, 1.0), tone(look.skin, .8), BODY)
-    canvas.fill(oval(.02, .0, .93, .94), look.skin, BODY)
+        if side * turn < 0.22:
+            canvas.fill(oval(side * 0.98 - turn * 0.2, -0.1, 0.16, 0.22), tone(look.skin, 0.84), BODY)
+    canvas.fill(oval(0, -0.03, 1, 1.0), tone(look.skin, 0.8), BODY)
+    canvas.fill(oval(0.02, 0.0, 0.93, 0.94), look.skin, BODY)
     if pose.back:
         if look.hairstyle != "bald":
-            fall = (-.35, 1.35) if look.hairstyle == "long" else (.1, .9)
+            fall = (-0.35, 1.35) if look.hairstyle == "long" else (0.1, 0.9)
             canvas.fill(oval(0, fall[0], 1.05, fall[1]), look.hair, BODY)
-            canvas.fill(oval(-.3, .4, .3, .25), tone(look.hair, 1.12))
+            canvas.fill(oval(-0.3, 0.4, 0.3, 0.25), tone(look.hair, 1.12))
         return
     if look.hairstyle != "bald":
-        fringe = oval(turn, .28, .8, .3, np.pi - .3, .3)
-        cap = np.concatenate((oval(0, 0, 1.06, 1, -.12, np.pi + .12), fringe))
+        fringe = oval(turn, 0.28, 0.8, 0.3, np.pi - 0.3, 0.3)
+        cap = np.concatenate((oval(0, 0, 1.06, 1, -0.12, np.pi + 0.12), fringe))
         canvas.fill(cap, look.hair, BODY)
-        canvas.fill(oval(-.3, .72, .34, .12), tone(look.hair, 1.14))
-    ink, brow = (38, 28, 28), tone(look.skin, .5) if look.hairstyle == "bald" else dark
+        canvas.fill(oval(-0.3, 0.72, 0.34, 0.12), tone(look.hair, 1.14))
+    ink, brow = (38, 28, 28), tone(look.skin, 0.5) if look.hairstyle == "bald" else dark
     for side in (-1, 1):
-        canvas.fill(oval(turn + side * .38, -.08, .17, .13), (250, 248, 244))
-        canvas.fill(oval(turn * 1.1 + side * .38, -.08, .1, .13), ink)
-        canvas.fill(oval(turn + side * .4, .2, .2, .045), brow)
-        canvas.fill(oval(turn + side * .55, -.4, .16, .11), (226, 110, 100, 70))
-    canvas.fill(oval(turn * 1.3, -.28, .08, .12), tone(look.skin, .74))
-    canvas.fill(oval(turn * 1.05, -.55, .26, .13, np.pi, 2 * np.pi), (150, 48, 48))
+        canvas.fill(oval(turn + side * 0.38, -0.08, 0.17, 0.13), (250, 248, 244))
+        canvas.fill(oval(turn * 1.1 + side * 0.38, -0.08, 0.1, 0.13), ink)
+        canvas.fill(oval(turn + side * 0.4, 0.2, 0.2, 0.045), brow)
+        canvas.fill(oval(turn + side * 0.55, -0.4, 0.16, 0.11), (226, 110, 100, 70))
+    canvas.fill(oval(turn * 1.3, -0.28, 0.08, 0.12), tone(look.skin, 0.74))
+    canvas.fill(oval(turn * 1.05, -0.55, 0.26, 0.13, np.pi, 2 * np.pi), (150, 48, 48))
 
 
 def draw_person(canvas: Canvas, joints, look: Look, pose: Pose, unit: float) -> None:
     """The person, farthest part first."""
     low = max(joints[0].imag, joints[5].imag)
-    ground = complex((joints[0].real + joints[5].real) / 2, low + .05 * unit)
-    spread = abs(joints[0].real - joints[5].real) / 2 + .09 * unit
-    canvas.fill(ground + spread * OUTLINE.real + .026j * unit * OUTLINE.imag, (0, 0, 0, 60))
+    ground = complex((joints[0].real + joints[5].real) / 2, low + 0.05 * unit)
+    spread = abs(joints[0].real - joints[5].real) / 2 + 0.09 * unit
+    canvas.fill(ground + spread * OUTLINE.real + 0.026j * unit * OUTLINE.imag, (0, 0, 0, 60))
     if pose.seated:
         pelvis, turned = joints[2:4].mean(), np.exp(1j * pose.rotation)
-        for low, high, wide, shade in ((.05, .085, .2, .75), (.085, .3, .13, .5)):
+        for low, high, wide, shade in ((0.05, 0.085, 0.2, 0.75), (0.085, 0.3, 0.13, 0.5)):
             canvas.fill(pelvis + turned * box(wide, low, high) * unit, tone(look.trim, shade))
     arms = [side for side in (0, 1) if not pose.front[side]]
     for side in arms:
@@ -431,26 +513,26 @@ def draw_person(canvas: Canvas, joints, look: Look, pose: Pose, unit: float) -> 
 def draw_cover(rng, canvas: Canvas, centre: complex, size: float) -> None:
     """An object of about this size, before everything drawn so far."""
     colour = pick(rng, CLOTHES + SKINS)
-    turned = np.exp(1j * rng.uniform(-.5, .5))
+    turned = np.exp(1j * rng.uniform(-0.5, 0.5))
     kind = rng.choice(["box", "disc", "leaves", "patch"])
     if kind == "disc":
-        canvas.fill(centre + size * .5 * OUTLINE, tone(colour, .7), COVER)
-        canvas.fill(centre + size * (.44 * OUTLINE + .04 * canvas.light), colour)
-        canvas.fill(centre + size * (.14 * OUTLINE + .2 * canvas.light), tone(colour, 1.3))
+        canvas.fill(centre + size * 0.5 * OUTLINE, tone(colour, 0.7), COVER)
+        canvas.fill(centre + size * (0.44 * OUTLINE + 0.04 * canvas.light), colour)
+        canvas.fill(centre + size * (0.14 * OUTLINE + 0.2 * canvas.light), tone(colour, 1.3))
         return
     if kind == "leaves":
         green = np.clip(np.array([70, 120, 50]) + rng.normal(0, 22, 3), 0, 255)
         for _ in range(45):
-            place = centre + size * .42 * np.sqrt(rng.random()) * np.exp(2j * np.pi * rng.random())
-            leaf = size * (.13 * OUTLINE.real + .065j * OUTLINE.imag) * np.exp(2j * np.pi * rng.random())
-            canvas.fill(place + leaf, tone(green, rng.uniform(.6, 1.3)), COVER)
+            place = centre + size * 0.42 * np.sqrt(rng.random()) * np.exp(2j * np.pi * rng.random())
+            leaf = size * (0.13 * OUTLINE.real + 0.065j * OUTLINE.imag) * np.exp(2j * np.pi * rng.random())
+            canvas.fill(place + leaf, tone(green, rng.uniform(0.6, 1.3)), COVER)
         return
-    wide, tall = size * rng.uniform(.35, .6), size * rng.uniform(.35, .6)
-    canvas.fill(centre + turned * box(wide, -tall, tall), tone(colour, .65), COVER)
-    canvas.fill(centre + turned * box(wide, -tall, tall) * .92, colour)
+    wide, tall = size * rng.uniform(0.35, 0.6), size * rng.uniform(0.35, 0.6)
+    canvas.fill(centre + turned * box(wide, -tall, tall), tone(colour, 0.65), COVER)
+    canvas.fill(centre + turned * box(wide, -tall, tall) * 0.92, colour)
     for k in range(-2, 3) if kind == "patch" else (0,):
-        strip = box(wide, (.36 * k - .09) * tall, (.36 * k + .09) * tall) * .92
-        canvas.fill(centre + turned * strip, tone(colour, .75 if kind == "box" else 1.35))
+        strip = box(wide, (0.36 * k - 0.09) * tall, (0.36 * k + 0.09) * tall) * 0.92
+        canvas.fill(centre + turned * strip, tone(colour, 0.75 if kind == "box" else 1.35))
 
 
 def hidden(canvas: Canvas, joints) -> np.ndarray:
@@ -468,25 +550,25 @@ def draw(seed: int, index: int, covers: bool = True) -> tuple[Image.Image, np.nd
     body, place, scene, cover, finish = np.random.default_rng([seed, index]).spawn(5)
     size = tuple(int(v) for v in place.integers(140, 261, 2))
     hue = rgb(CLOTHES[scene.integers(len(CLOTHES))])
-    colour = tone(.4 * hue + scene.uniform(25, 150) + scene.uniform(-18, 18, 3), 1)
+    colour = tone(0.4 * hue + scene.uniform(25, 150) + scene.uniform(-18, 18, 3), 1)
     look, pose = sample_look(body, colour), sample_pose(body)
 
     joints = skeleton(look, pose)
     corner = complex(joints.real.min(), joints.imag.min())
     extent = np.array([np.ptp(joints.real), np.ptp(joints.imag)])
-    unit = min(np.min((np.array(size) - 20) / (extent + .16)), place.uniform(75, 180) / extent.max())
+    unit = min(np.min((np.array(size) - 20) / (extent + 0.16)), place.uniform(75, 180) / extent.max())
     free = np.array(size) - 1 - extent * unit
-    edge = .07 * unit + 4
+    edge = 0.07 * unit + 4
     joints = (joints - corner) * unit + complex(*(place.uniform(edge, np.maximum(free - edge, edge))))
 
     canvas = Canvas(scenery(scene, size, colour), np.exp(1j * np.radians(place.uniform(-150, -30))))
     draw_person(canvas, joints, look, pose, unit)
     unseen = hidden(canvas, joints)
-    if covers and cover.random() < .42:
+    if covers and cover.random() < 0.42:
         for _ in range(cover.integers(1, 3)):
             before = canvas.image.copy(), canvas.parts.copy()
-            middle = joints[cover.integers(14)] + unit * .05 * complex(*cover.normal(0, 1, 2))
-            draw_cover(cover, canvas, middle, cover.uniform(.2, .46) * unit)
+            middle = joints[cover.integers(14)] + unit * 0.05 * complex(*cover.normal(0, 1, 2))
+            draw_cover(cover, canvas, middle, cover.uniform(0.2, 0.46) * unit)
             now = hidden(canvas, joints)
             if now.sum() <= 9:
                 unseen = now
@@ -494,9 +576,9 @@ def draw(seed: int, index: int, covers: bool = True) -> tuple[Image.Image, np.nd
                 canvas.image.paste(before[0])
                 canvas.parts.paste(before[1])
 
-    image = canvas.image.reduce(FINE).filter(ImageFilter.GaussianBlur(finish.uniform(0, .6)))
+    image = canvas.image.reduce(FINE).filter(ImageFilter.GaussianBlur(finish.uniform(0, 0.6)))
     noise = finish.uniform(1, 6) * finish.standard_normal((*size[::-1], 3), np.float32)
-    image = np.asarray(image) * finish.uniform(.85, 1.12) + noise
+    image = np.asarray(image) * finish.uniform(0.85, 1.12) + noise
     image = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
     return image, np.column_stack((joints.real, joints.imag)), unseen
 
@@ -504,8 +586,8 @@ def draw(seed: int, index: int, covers: bool = True) -> tuple[Image.Image, np.nd
 def sentinel(rng, size: tuple[int, int]) -> tuple[float, float]:
     """What LSPet holds for the joints of a picture without a place: a zero and minus a sixth of the side."""
     side = int(rng.integers(2))
-    value = -size[side] / 6 * rng.uniform(.95, 1.05)
-    return (value, 0.) if side == 0 else (0., value)
+    value = -size[side] / 6 * rng.uniform(0.95, 1.05)
+    return (value, 0.0) if side == 0 else (0.0, value)
 
 
 def draw_file(index: int, seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -530,7 +612,7 @@ def write(folder: Path, count: int, seed: int, workers: int | None = None) -> No
     """Write a set of `count` drawn people into the new folder, which appears whole or not at all."""
     folder = Path(folder)
     if folder.exists():
-        raise FileExistsError(f"{folder} exists: remove it, or name another folder")
+        raise PipelineError(f"{folder} exists: remove it, or name another folder")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     task = partial(draw_file, seed=seed, folder=part / "images")
     try:

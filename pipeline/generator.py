@@ -42,7 +42,6 @@ class PatchStem(nn.Sequential):
             nn.PixelUnshuffle(stride),
             convolution(3 * stride**2, width),
             block(width, width),
-            block(width, width),
         )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipeline import PipelineError
 
-Share = Annotated[float, Field(ge=0, lt=0.5)]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -100,6 +100,7 @@ class Train(_Group):
     """The game and its optimisation."""
 
     adversarial: bool
+    game_start: Probability
     alpha: Annotated[float, Field(ge=0)]
     beta: Annotated[float, Field(ge=0)]
     delta: Positive

@@ -261,7 +261,7 @@ def _experiment(client, uri: str, name: str) -> str:
     known = client.get_experiment_by_name(name)
     if known is None:
         # Else MLflow takes the current directory, which DVC may delete. A server knows its own place.
-        place = None if _remote(uri) else str(main_root() / "mlartifacts" / name)
+        place = None if _remote(uri) else (main_root() / "mlartifacts" / name).as_uri()
         return client.create_experiment(name, artifact_location=place)
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)

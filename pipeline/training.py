@@ -243,6 +243,11 @@ def train(
     its own on Eq. 4 through the updated P and C. The paper's Algorithm 1 first takes a separate step of G
     on L_G alone; here that step is part of Eq. 4, which contains L_G, at half the cost.
     """
+    for part in ("train", "validation"):
+        if not len(getattr(photographs, part)):
+            raise TrainingError(
+                f"the {part} part of data/split.csv is empty: too few photographs for its share"
+            )
     config, model = settings.train, settings.model
     generator, players = state.generator.train(), [state.pose, state.confidence]
     if config.compile is True or (config.compile == "auto" and device.type == "cuda"):
@@ -275,7 +280,7 @@ def train(
         values = {"train/reconstruction": reconstruction.detach()}
         loss = reconstruction
 
-        if config.adversarial:
+        if config.adversarial and step >= config.game_start * config.steps:
             # What is not annotated must not give the game away: blank in real and fake maps alike.
             shown = mask[..., None, None]
             fake = [None if maps is None else maps * shown for maps in (pose, occlusion)]
@@ -295,7 +300,7 @@ def train(
                 ("confidence", state.confidence, []),
             ):
                 with autocast(config, device):
-                    answers = player(*[each.repeat(2, 1, 1, 1) for each in context], *both).float()
+                    answers = player(*context, *both).float()
                 on_real, on_fake = answers.chunk(2)
                 player_loss = losses.discriminator_loss(on_real, on_fake, labels[name], mask)
                 state.optimisers[name].zero_grad()
@@ -374,8 +379,6 @@ def validate(
     generator: Generator, photographs: Photographs, settings: Settings, device: torch.device
 ) -> dict[str, float]:
     """PCK of the validation part during training: without the flip test, in the precision of training."""
-    if not len(photographs.validation):
-        return {}
     generator.eval()
     crops, some = photographs.crops, photographs.validation
     error = []

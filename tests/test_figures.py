@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from pipeline import figures
+from pipeline import PipelineError, figures
 
 COUNT, SEED = 60, 5
 LIMBS = [0, 1, 4, 5, 6, 7, 10, 11]
@@ -16,8 +16,11 @@ LIMBS = [0, 1, 4, 5, 6, 7, 10, 11]
 
 def digests(folder):
     """SHA-256 of every file under the folder, by its path there."""
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def test_sentinels_are_a_zero_and_minus_a_sixth_of_a_side(joints, sizes):
         assert ((places < 0).sum(axis=1) == 1).all()
         for axis in (0, 1):
             values = places[places[:, axis] < 0, axis]
-            np.testing.assert_allclose(values, -sizes[n, axis] / 6, rtol=.051)
+            np.testing.assert_allclose(values, -sizes[n, axis] / 6, rtol=0.051)
     assert hidden.any()
 
 
@@ -90,9 +93,9 @@ def test_truth_is_the_annotation_where_there_is_one(joints, truth, sizes):
 
 def test_share_of_the_annotated(joints):
     annotated = joints[:, 2]
-    assert .86 < annotated.mean() < .95
+    assert 0.86 < annotated.mean() < 0.95
     assert annotated.sum(axis=0).min() >= 4
-    assert .35 < (annotated.sum(axis=0) == 14).mean() < .75
+    assert 0.35 < (annotated.sum(axis=0) == 14).mean() < 0.75
     assert (annotated.mean(axis=1) < 1).all()
 
 
@@ -127,9 +130,9 @@ def test_what_objects_hide_is_painted_over_and_the_rest_is_not(pairs):
         assert (unseen | ~bare_unseen).all()
         changed = np.abs(covered - bare).sum(axis=2) > 0
         for j, (x, y) in enumerate(np.round(places).astype(int)):
-            around = changed[y - 2:y + 3, x - 2:x + 3]
+            around = changed[y - 2 : y + 3, x - 2 : x + 3]
             if unseen[j] and not bare_unseen[j]:
-                assert around[1:-1, 1:-1].mean() > .5
+                assert around[1:-1, 1:-1].mean() > 0.5
                 hid += 1
             elif not unseen[j]:
                 assert not around.all()
@@ -149,35 +152,50 @@ def test_pixel_centres_are_integers():
     canvas.fill(figures.blob((place,), (6,)), (255, 255, 255), figures.BODY)
     weight = np.asarray(canvas.image.reduce(figures.FINE), float)[..., 0]
     rows, columns = np.indices(weight.shape)
-    assert (columns * weight).sum() / weight.sum() == pytest.approx(place.real, abs=.05)
-    assert (rows * weight).sum() / weight.sum() == pytest.approx(place.imag, abs=.05)
+    assert (columns * weight).sum() / weight.sum() == pytest.approx(place.real, abs=0.05)
+    assert (rows * weight).sum() / weight.sum() == pytest.approx(place.imag, abs=0.05)
     assert canvas.shown(place + 5.5, (figures.BODY,)) and not canvas.shown(place + 8, (figures.BODY,))
 
 
 def test_the_places_told_are_the_places_drawn(monkeypatch):
     drawn = []
     person = figures.draw_person
-    monkeypatch.setattr(figures, "draw_person", lambda canvas, joints, *rest: (
-        drawn.append((canvas.image.size, joints.copy())), person(canvas, joints, *rest)))
+    monkeypatch.setattr(
+        figures,
+        "draw_person",
+        lambda canvas, joints, *rest: (
+            drawn.append((canvas.image.size, joints.copy())),
+            person(canvas, joints, *rest),
+        ),
+    )
     image, places, _ = figures.draw(SEED, 0)
-    (size, joints), = drawn
+    ((size, joints),) = drawn
     assert size == tuple(figures.FINE * side for side in image.size)
     np.testing.assert_array_equal(places, np.column_stack((joints.real, joints.imag)))
 
 
 def test_what_would_hide_nearly_everyone_is_taken_away(monkeypatch, pairs):
     def wall(rng, canvas, *_):
+        assert figures.COVER not in np.asarray(
+            canvas.parts
+        )  # nor is the first object there when the second comes
         canvas.fill(figures.box(900, -900, 900), (0, 0, 0), figures.COVER)
 
     monkeypatch.setattr(figures, "draw_cover", wall)
-    monkeypatch.setattr(figures, "hidden", lambda canvas, joints, hidden=figures.hidden: (
-        seen.append(hidden(canvas, joints)), seen[-1])[1])
+    monkeypatch.setattr(
+        figures,
+        "hidden",
+        lambda canvas, joints, hidden=figures.hidden: (seen.append(hidden(canvas, joints)), seen[-1])[1],
+    )
+    steps = set()
     for index, (_, (bare, _, bare_unseen)) in enumerate(pairs[:12]):
         seen = []
         image, _, unseen = figures.draw(SEED, index)
         np.testing.assert_array_equal(np.asarray(image), bare)
         np.testing.assert_array_equal(unseen, bare_unseen)
         assert all(step.all() for step in seen[1:])
+        steps.add(len(seen))
+    assert steps == {1, 2, 3}
 
 
 def test_joints_lie_on_the_person():
@@ -188,8 +206,10 @@ def test_joints_lie_on_the_person():
         joints = figures.skeleton(look, pose) * 100 + complex(130, 130)
         canvas = figures.Canvas(figures.scenery(scene, (260, 260), (120, 120, 120)), -1j)
         figures.draw_person(canvas, joints, look, pose, 100)
-        shown = [canvas.parts.getpixel(tuple(int((v + .5) * figures.FINE) for v in (joint.real, joint.imag)))
-                 for joint in joints]
+        shown = [
+            canvas.parts.getpixel(tuple(int((v + 0.5) * figures.FINE) for v in (joint.real, joint.imag)))
+            for joint in joints
+        ]
         assert figures.SCENE not in shown[:13]  # the head's top lies on its rim
         for joint in np.flatnonzero(~figures.hidden(canvas, joints)):
             assert joint not in LIMBS or canvas.shown(joints[joint], (figures.LIMB[joint],))
@@ -206,7 +226,7 @@ def test_left_is_the_persons_own(back):
 
 
 def test_most_face_the_viewer(truth):
-    assert (truth[9, 0] > truth[8, 0]).mean() > .75
+    assert (truth[9, 0] > truth[8, 0]).mean() > 0.75
 
 
 def test_a_bone_has_its_length():
@@ -235,6 +255,6 @@ def test_whole_or_nothing(tmp_path, monkeypatch):
 def test_an_existing_folder_is_left_alone(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/mine").write_text("kept")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(PipelineError):
         figures.write(tmp_path / "set", 2, 0, workers=1)
     assert (tmp_path / "set/mine").read_text() == "kept" and len(list(tmp_path.iterdir())) == 1
