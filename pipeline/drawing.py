@@ -265,10 +265,11 @@ def _legend(figure: Figure, handles: list[Line2D], columns: int) -> None:
 
 
 def _peaks(maps: np.ndarray, side: int) -> np.ndarray:
-    """Where each of (14, h, h) maps is highest: (14, 2), x and y in pixels of an image `side` wide."""
+    """Where each of (14, h, h) maps is highest: (14, 2), x and y in pixels of an image `side` wide; NaN if empty."""
     height, width = maps.shape[1:]
     rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(1), width)
-    return (np.stack([columns, rows], 1) + 0.5) * side / np.array([width, height]) - 0.5
+    peaks = (np.stack([columns, rows], 1) + 0.5) * side / np.array([width, height]) - 0.5
+    return np.where(maps.max((1, 2))[:, None] > 0, peaks, np.nan)
 
 
 def _heat(axis: Axes, image: np.ndarray, maps: np.ndarray) -> None:

@@ -1,0 +1,307 @@
+"""Prediction and measures: joints found again in the photograph, and every number of the result by hand."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline import evaluation, heatmaps
+from pipeline.augmentation import MEAN, SCALE, flip_points
+from pipeline.cache import Crops, crop_affine, input_points, stored_size, to_heatmap, transform
+from pipeline.evaluation import Evaluation, bootstrap, cover, hidden_auc, measure, pck_curve, prediction_table
+from pipeline.generator import Output
+from pipeline.inference import Predictions, inputs, predict
+from pipeline.lspet import GROUPS, JOINTS
+from pipeline.settings import Cache
+
+CACHE = Cache(input_size=64, heatmap_size=16, sigma=1.0, box=1.25, margin=1.5)
+STORED, STRIDE = 96, 4
+COUNT = 7
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """People whose crops bear their number in green, and grow red to the right."""
+    assert stored_size(CACHE) == STORED
+    rng = np.random.default_rng(0)
+    images = np.zeros((COUNT, STORED, STORED, 3), dtype=np.uint8)
+    images[..., 0] = np.arange(STORED)
+    images[..., 1] = 10 * np.arange(COUNT)[:, None, None]
+    points = rng.uniform(18, 77, (COUNT, 14, 2)).astype(np.float32)
+    annotated = rng.random((COUNT, 14)) < 0.8
+    annotated[:, [2, 9, 12, 13]] = True
+    points[~annotated] = np.nan
+    affines = crop_affine(rng.uniform(50, 200, (COUNT, 2)), rng.uniform(60, 400, COUNT), STORED)
+    originals = transform(affines, points.astype(np.float64))
+    return Crops(images, points, annotated, np.zeros_like(annotated), originals, affines)
+
+
+class Oracle(nn.Module):
+    """Reads a person's number and side off the image and answers the true heatmaps, of the mirrored too."""
+
+    def __init__(self, crops, shift=0.0):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.points = torch.from_numpy(input_points(crops, CACHE)).nan_to_num(0.0)
+        self.shift = shift  # px, to the right in whatever is shown
+        self.batches = []
+
+    def forward(self, x):
+        values = (x * SCALE + MEAN) * 255
+        self.batches.append(len(x))
+        people = (values[:, 1, 0, 0] / 10).round().long()
+        points = self.points[people]
+        mirrored = values[:, 0, 0, 0] > values[:, 0, 0, -1]
+        points = torch.where(mirrored[:, None, None], flip_points(points, CACHE.input_size), points)
+        points = points + torch.tensor([self.shift, 0.0])
+        pose = heatmaps.render(to_heatmap(points, STRIDE), CACHE.heatmap_size, CACHE.sigma)
+        return [Output(torch.zeros_like(pose), None), Output(pose, 0.5 * pose)]
+
+    def heatmaps(self, output):
+        return output
+
+
+@pytest.fixture
+def worked():
+    """Three people with joint j at (50 j, 0), and what was found: see the tests."""
+    originals = np.zeros((5, 14, 2))
+    originals[:, :, 0] = 50 * np.arange(14)  # a torso of 350 px: right below 70; a head of 50 px: below 25
+    annotated = np.ones((5, 14), dtype=bool)
+    some = np.array([1, 2, 4])
+    annotated[2, 2] = False  # no torso
+    annotated[4, [9, 13]] = False  # neither
+    annotated[[0, 3]] = False  # not among some
+    originals[~annotated] = np.nan
+    crops = Crops(None, None, annotated, np.zeros_like(annotated), originals, None)
+
+    points = originals[some]
+    points[np.isnan(points)] = -1000.0
+    found = points.copy()
+    found[0, 7:11, 1] += 30
+    found[0, 11:14, 1] += 80
+    found_covered = points.copy()
+    found_covered[0, 0, 1] += 100
+    found_covered[0, 7, 1] += 30
+    covered = np.zeros((3, 14), dtype=bool)
+    covered[[0, 0, 1, 1], [0, 7, 0, 2]] = True  # the last is not annotated
+    scores = np.full((3, 14), 0.9, dtype=np.float32)
+    hidden = np.zeros((3, 14), dtype=np.float32)
+    hidden[[0, 1], [0, 0]] = 0.6
+    result = Evaluation(
+        Predictions(found, scores, np.zeros_like(scores)), Predictions(found_covered, scores, hidden), covered
+    )
+    return result, crops, some
+
+
+def test_measures_of_the_photographs_as_they_are(worked):
+    measured = measure(*worked)
+    pck, pckh = measured["pck_0.2"], measured["pckh_0.5"]
+    # PCK: the first person's joints alone count. PCKh: the second person's too, all right.
+    assert pck == pytest.approx(
+        {
+            "mean": 11 / 14,
+            "head": 0,
+            "shoulder": 1,
+            "elbow": 1,
+            "wrist": 0.5,
+            "hip": 1,
+            "knee": 1,
+            "ankle": 1,
+        },
+        abs=1e-6,
+    )
+    assert pckh == pytest.approx(
+        {
+            "mean": (7 + 7 / 2) / 14,
+            "head": 0.5,
+            "shoulder": 0.5,
+            "elbow": 0.5,
+            "wrist": 0.75,
+            "hip": 1,
+            "knee": 1,
+            "ankle": 1,
+        },
+        abs=1e-6,
+    )
+    assert list(measured["joint"]["pck_0.2"].values()) == [1.0] * 11 + [0.0] * 3
+    assert list(measured["joint"]["pckh_0.5"]) == list(JOINTS)
+    assert measured["joint"]["pckh_0.5"]["left_wrist"] == 0.5
+
+
+def test_what_counted_is_counted(worked):
+    assert measure(*worked)["counted"] == {
+        "photographs": 3,
+        "joints_annotated": 14 + 13 + 12,
+        "pck_0.2": {"photographs": 1, "joints": 14},
+        "pckh_0.5": {"photographs": 2, "joints": 27},
+    }
+
+
+def test_measures_under_occluders_are_told_apart_by_what_is_covered(worked):
+    measured = measure(*worked)
+    hidden, seen = measured["covered"], measured["uncovered"]
+    assert (hidden["joints"], seen["joints"]) == (3, 36)
+    # Covered: of the first person an ankle, 100 px away, and an elbow, 30 px; of the second an ankle, right.
+    assert (hidden["pck_0.2"]["ankle"], hidden["pck_0.2"]["elbow"], hidden["pck_0.2"]["mean"]) == (0, 1, 0.5)
+    assert (hidden["pckh_0.5"]["ankle"], hidden["pckh_0.5"]["elbow"]) == (0.5, 0)
+    assert hidden["pckh_0.5"]["mean"] == 0.25
+    assert hidden["pck_0.2"]["head"] is None
+    assert set(seen["pck_0.2"].values()) == set(seen["pckh_0.5"].values()) == {1.0}
+    # Two of the three covered joints have the highest occlusion peaks, the third ties with all others.
+    assert measured["hidden_auc"] == pytest.approx((2 + 0.5) / 3, abs=1e-6)
+
+
+def test_the_result_is_json_without_nan_and_prints_as_a_table(worked):
+    measured = measure(*worked)
+    assert json.loads(json.dumps(measured, allow_nan=False)) == measured
+    lines = evaluation.table(measured).splitlines()
+    assert len(lines) == 8 and lines[1].split() == [
+        "PCK@0.2",
+        "0.0",
+        "100.0",
+        "100.0",
+        "50.0",
+        "100.0",
+        "100.0",
+        "100.0",
+        "78.6",
+    ]
+    assert "—" in lines[3] and lines[3].startswith("PCK@0.2, covered")
+    assert measured["interval_95"]["pck_0.2"]["mean"] == pytest.approx([11 / 14] * 2, abs=1e-6)
+
+
+def test_bootstrap_intervals_contain_the_share_and_shrink_with_the_photographs():
+    rng = np.random.default_rng(0)
+    distance = rng.uniform(0, 0.4, (400, 14))
+    distance[rng.random(distance.shape) < 0.2] = np.nan
+    widths = []
+    for n in (25, 400):
+        intervals = bootstrap(distance[:n], 0.2, 300, seed=0)
+        assert list(intervals) == ["mean", *GROUPS]
+        low, high = intervals["mean"]
+        share = ((distance[:n] < 0.2).sum(0) / (~np.isnan(distance[:n])).sum(0)).mean()
+        assert 0 < low < share < high < 1
+        widths.append(high - low)
+    assert 2.5 < widths[0] / widths[1] < 6  # a sixteenth of the photographs: four times as wide
+    # 400 photographs of 14 independent joints, four fifths counted, at 0.5.
+    assert widths[1] == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(400 * 14 * 0.8), rel=0.25)
+
+
+def test_bootstrap_is_decided_by_its_seed_and_knows_certainty():
+    distance = np.random.default_rng(1).uniform(0, 0.4, (30, 14))
+    first = bootstrap(distance, 0.2, 100, seed=3)
+    assert first == bootstrap(distance, 0.2, 100, seed=3) != bootstrap(distance, 0.2, 100, seed=4)
+    assert set(map(tuple, bootstrap(distance, 0.5, 100, seed=0).values())) == {(1.0, 1.0)}
+    distance[:, [12, 13]] = np.nan
+    assert np.isnan(bootstrap(distance, 0.2, 100, seed=0)["head"]).all()
+
+
+def test_hidden_auc_counts_pairs_of_a_covered_and_an_uncovered_joint():
+    scores = np.array([[0.9, 0.3, 0.3, 0.1, 1.0]])
+    covered = np.array([[1, 1, 0, 0, 0]], dtype=bool)
+    annotated = np.array([[1, 1, 1, 1, 0]], dtype=bool)
+    assert hidden_auc(scores, covered, annotated) == (1 + 1 + 0.5 + 1) / 4
+    assert hidden_auc(1 - scores, covered, annotated) == pytest.approx(0.125)
+    assert np.isnan(hidden_auc(scores, np.zeros_like(covered), annotated))
+    assert np.isnan(hidden_auc(scores, annotated, annotated))
+
+
+def test_pck_curve_rises_from_0_to_the_share_at_the_last_threshold(worked):
+    curve = pck_curve(*worked, "pckh_0.5")
+    assert list(curve.columns) == ["threshold", "mean", *GROUPS]
+    assert curve.threshold.tolist() == pytest.approx(np.linspace(0, 0.5, 51))
+    assert (curve.iloc[0] == 0).all()
+    assert (curve.diff().iloc[1:] >= 0).all().all()
+    measured = measure(*worked)
+    assert curve.iloc[-1].drop("threshold").to_dict() == pytest.approx(measured["pckh_0.5"], abs=1e-6)
+    row = pck_curve(*worked, "pck_0.2").iloc[20]
+    assert row["threshold"] == 0.2 and row["mean"] == pytest.approx(measured["pck_0.2"]["mean"], abs=1e-6)
+
+
+def test_prediction_table_has_a_row_for_each_photograph_and_joint(worked):
+    table = prediction_table(*worked)
+    assert len(table) == 3 * 14
+    assert table.image.unique().tolist() == ["im00002.jpg", "im00003.jpg", "im00005.jpg"]
+    assert table.joint.tolist() == [*JOINTS] * 3
+    row = table[(table.image == "im00002.jpg") & (table.joint == "left_wrist")].iloc[0]
+    assert (row.x, row.y, row.annotated_x, row.annotated_y) == (550, 80, 550, 0)
+    assert row.score == pytest.approx(0.9)
+    missing = table[table.annotated_x.isna()]
+    assert missing.image.tolist() == ["im00003.jpg", "im00005.jpg", "im00005.jpg"]
+    assert missing.joint.tolist() == ["right_hip", "left_shoulder", "head_top"]
+
+
+def test_inputs_are_the_middle_of_the_crops(crops):
+    images = inputs(crops, np.array([3, 1]), CACHE)
+    assert images.shape == (2, 3, 64, 64)
+    assert (images[:, 0, 0] * 255).round().tolist() == [list(range(16, 80))] * 2
+    assert (images[:, 1, 5, 5] * 255).round().tolist() == [30, 10]
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_joints_are_found_again_in_pixels_of_the_photograph(crops, flip):
+    oracle, some = Oracle(crops), np.array([6, 0, 3, 2, 5])
+    found = predict(oracle, crops, some, CACHE, batch=2, flip=flip)
+    known = crops.annotated[some]
+    assert np.abs(found.points[known] - crops.originals[some][known]).max() < 0.2
+    assert found.scores.shape == found.hidden.shape == (5, 14) and found.points.dtype == np.float64
+    np.testing.assert_allclose(found.hidden, found.scores / 2, atol=1e-6)
+    assert found.scores.min() > 0.7
+    assert oracle.batches == ([2, 2, 2, 2, 1, 1] if flip else [2, 2, 1])
+
+
+def test_the_flip_test_cancels_what_leans_to_one_side(crops):
+    some = np.arange(COUNT)
+    off = [
+        (predict(Oracle(crops, shift=2.0), crops, some, CACHE, 4, flip).points - crops.originals)[..., 0]
+        / crops.affines[:, None, 0, 0]
+        for flip in (False, True)
+    ]
+    assert np.nanmedian(off[0]) == pytest.approx(2.0, abs=0.05)
+    assert np.nanmedian(np.abs(off[1])) < 0.1
+
+
+def test_a_generator_without_the_second_task_hides_nothing(crops):
+    oracle = Oracle(crops)
+    oracle.heatmaps = lambda output: (output.pose, None)
+    assert (predict(oracle, crops, np.arange(3), CACHE, 3).hidden == 0).all()
+
+
+def test_covers_of_a_photograph_are_the_same_in_any_batch(crops):
+    together = cover(crops, np.arange(COUNT), CACHE)
+    for some in ([4], [6, 4, 1]):
+        apart = cover(crops, np.array(some), CACHE)
+        assert (apart.images == together.images[some]).all()
+        assert (apart.occluded == together.occluded[some]).all()
+
+
+def test_covers_hide_an_annotated_joint_of_each_photograph_and_show_the_next_one(crops):
+    people = cover(crops, np.arange(COUNT), CACHE)
+    hidden = people.occluded.numpy()
+    assert hidden.any(axis=1).all() and not hidden[~crops.annotated].any()
+    assert not hidden.all(axis=1).any()
+    np.testing.assert_array_equal(people.points.numpy(), input_points(crops, CACHE))
+    number = (people.images[:, 1] * 25.5).round().long()
+    for i in range(COUNT):
+        shown = {i, (i + 1) % COUNT}
+        assert set(number[i].unique().tolist()) == shown
+        joints = people.points[i, hidden[i]].round().long().clamp(0, 63)
+        covered = number[i][joints[:, 1], joints[:, 0]] == (i + 1) % COUNT
+        assert covered.float().mean() > 0.7  # a joint at an occluder's edge may round to the pixel beside it
+    assert (
+        0.03 < (number != torch.arange(COUNT)[:, None, None]).float().mean() < 0.09
+    )  # 2 of 0.2 x 0.2 at most
+
+
+def test_evaluate_measures_the_photographs_as_they_are_and_covered(crops, monkeypatch):
+    monkeypatch.setattr(evaluation, "BATCH", 3)
+    some = np.array([0, 2, 3, 5])
+    oracle = Oracle(crops).train()
+    result = evaluation.evaluate(oracle, crops, some, CACHE, torch.device("cpu"))
+    assert not oracle.training
+    assert (result.covered == cover(crops, some, CACHE).occluded.numpy()).all()
+    measured = measure(result, crops, some)
+    assert measured["pck_0.2"]["mean"] == measured["pckh_0.5"]["mean"] == 1.0
+    assert measured["covered"]["joints"] + measured["uncovered"]["joints"] == crops.annotated[some].sum()

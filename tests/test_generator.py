@@ -1,0 +1,178 @@
+"""The generator: shapes, how its outputs become heatmaps, and what its parts are connected to."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from pipeline import heatmaps, layers
+from pipeline.generator import Generator, Output, position_log_softmax
+
+JOINTS = 3
+
+
+def tiny(**changes) -> Generator:
+    torch.manual_seed(0)
+    return Generator(
+        **{"joints": JOINTS, "stacks": 2, "features": (8, 16), "block": "basic", "stem": "patches"} | changes
+    )
+
+
+def photograph(height: int = 32, width: int = 32) -> torch.Tensor:
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def logits(maps: torch.Tensor) -> torch.Tensor:
+    return maps.clamp_min(1e-30).log()
+
+
+@pytest.mark.parametrize(
+    ("stem", "block", "reconstruction", "occlusion"),
+    list(product(["paper", "patches"], ["bottleneck", "basic"], ["mse", "cross_entropy"], [True, False])),
+)
+def test_heatmaps_have_a_quarter_of_the_side_and_values_in_0_to_1(stem, block, reconstruction, occlusion):
+    generator = tiny(stem=stem, block=block, reconstruction=reconstruction, occlusion=occlusion)
+    outputs = generator(photograph())
+    assert len(outputs) == 2
+    for output in outputs:
+        maps = generator.heatmaps(output)
+        assert (maps[1] is None) == (output.occlusion is None) == (not occlusion)
+        for each in maps[: 1 + occlusion]:
+            assert each.shape == (2, JOINTS, 8, 8)
+            assert each.min() >= 0 and each.max() <= 1
+
+
+@pytest.mark.parametrize("stacks", [1, 3])
+def test_there_is_one_output_a_stack(stacks):
+    assert len(tiny(stacks=stacks)(photograph())) == stacks
+
+
+@pytest.mark.parametrize("stem", ["paper", "patches"])
+def test_the_network_is_fully_convolutional(stem):
+    generator = tiny(stem=stem)
+    for height, width in [(24, 24), (64, 64), (32, 48)]:
+        (*_, last) = generator(photograph(height, width))
+        assert last.pose.shape == last.occlusion.shape == (2, JOINTS, height // 4, width // 4)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 8])
+def test_the_stem_of_patches_takes_other_strides_and_that_of_the_paper_refuses_them(stride):
+    (*_, last) = tiny(stride=stride)(photograph())
+    assert last.pose.shape[-1] == 32 // stride
+    with pytest.raises(ValueError, match=f"quarter of the input's side, not 1/{stride}"):
+        tiny(stem="paper", stride=stride)
+
+
+def test_outputs_are_float32_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        output = tiny()(photograph())[-1]
+    assert output.pose.dtype == output.occlusion.dtype == torch.float32
+
+
+def test_mse_clips_the_output_to_0_to_1():
+    maps = torch.tensor([[[[-0.5, 0.25], [1.0, 1.5]]]])
+    pose, occlusion = tiny(reconstruction="mse").heatmaps(Output(maps, maps + 0.5))
+    assert pose.tolist() == [[[[0, 0.25], [1, 1]]]]
+    assert occlusion.tolist() == [[[[0, 0.75], [1, 1]]]]
+
+
+def test_cross_entropy_gives_a_peak_of_1_where_the_network_is_sure():
+    sure = torch.zeros(1, JOINTS, 8, 8)
+    sure[:, :, 2, 5] = 100.0
+    pose, occlusion = tiny().heatmaps(Output(sure, sure))
+    for maps in (pose, occlusion):
+        assert maps[0, :, 2, 5].tolist() == [1] * JOINTS
+        assert maps.sum().item() == pytest.approx(JOINTS)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.5])
+def test_cross_entropy_gives_back_a_peak_that_spreads_with_sigma(sigma):
+    target = heatmaps.render(torch.tensor([[[12.0, 11.0]] * JOINTS]), 24, sigma)
+    generator = tiny(sigma=sigma)
+    pose, occlusion = generator.heatmaps(Output(logits(target), logits(target) + 30))
+    assert torch.allclose(pose, target, atol=1e-5)
+    assert torch.allclose(occlusion, target, atol=1e-5)
+
+
+def test_cross_entropy_gives_half_the_height_where_the_network_is_half_sure_that_a_joint_is_hidden():
+    target = heatmaps.render(torch.tensor([[[12.0, 11.0]] * JOINTS]), 24, sigma=1.5)
+    probability = target / target.sum((-2, -1), keepdim=True)  # odds of 1 to 1 against "nowhere"
+    _, occlusion = tiny(sigma=1.5).heatmaps(Output(logits(target), logits(probability)))
+    assert torch.allclose(occlusion, target / 2, atol=1e-5)
+
+
+def test_nowhere_leaves_the_map_of_hidden_joints_empty():
+    nowhere = torch.full((1, JOINTS, 8, 8), -30.0)
+    _, occlusion = tiny().heatmaps(Output(torch.zeros(1, JOINTS, 8, 8), nowhere))
+    assert occlusion.max() < 1e-9
+
+
+def test_an_untrained_generator_takes_every_joint_for_seen():
+    generator = tiny()
+    for output in generator(photograph()):
+        assert generator.heatmaps(output)[1].max() < 0.05
+
+
+def test_the_softmax_over_positions_sums_to_one():
+    maps = torch.randn(2, JOINTS, 5, 7, generator=torch.Generator().manual_seed(0))
+    plain, nowhere = position_log_softmax(maps), position_log_softmax(maps, nowhere=True)
+    assert plain.shape == maps.shape and nowhere.shape == (2, JOINTS, 5 * 7 + 1)
+    assert torch.allclose(plain.exp().sum((-2, -1)), torch.ones(2, JOINTS))
+    assert torch.allclose(nowhere.exp().sum(-1), torch.ones(2, JOINTS))
+    assert torch.allclose(nowhere[..., 0] - nowhere[..., -1], maps[..., 0, 0], atol=1e-5)  # its logit is 0
+
+
+@pytest.mark.parametrize("stem", ["paper", "patches"])
+@pytest.mark.parametrize("task", ["pose", "occlusion"])
+@pytest.mark.parametrize("stack", [0, 1, 2])
+def test_every_task_of_every_stack_reaches_the_first_layer(stem, task, stack):
+    generator = tiny(stacks=3, stem=stem)
+    first = next(module for module in generator.modules() if isinstance(module, torch.nn.Conv2d))
+    getattr(generator(photograph())[stack], task).square().sum().backward()
+    assert first.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("head", [0, 1])
+def test_the_second_stack_sees_the_features_of_both_tasks_of_the_first(head):
+    generator = tiny().eval()
+    image = photograph()
+    before = generator(image)
+    with torch.no_grad():
+        generator.stacks[0].heads[head].maps.weight.mul_(2)  # the maps alone go no further
+        maps_changed = generator(image)
+        generator.stacks[0].heads[head].features.branch[-1].bias.add_(1)
+        features_changed = generator(image)
+    assert not torch.equal(maps_changed[0][head], before[0][head])
+    assert torch.equal(maps_changed[1].pose, before[1].pose)
+    assert not torch.allclose(features_changed[1].pose, before[1].pose)
+    assert not torch.allclose(features_changed[1].occlusion, before[1].occlusion)
+
+
+def test_a_later_stack_sees_the_image_features_too():
+    generator = tiny().eval()
+    with torch.no_grad():
+        generator.stacks[1].merge.weight.zero_()
+        one, other = generator(photograph()), generator(photograph().flip(0))
+    assert not torch.allclose(one[1].pose, other[1].pose)
+
+
+@pytest.mark.parametrize(
+    ("block", "kernels", "widths"),
+    [
+        (layers.bottleneck, [1, 3, 1], [(16, 16), (16, 16), (16, 32)]),
+        (layers.basic, [3, 3], [(16, 32), (32, 32)]),
+    ],
+)
+def test_a_block_has_the_convolutions_that_it_promises(block, kernels, widths):
+    convolutions = [each for each in block(16, 32).branch if isinstance(each, torch.nn.Conv2d)]
+    assert [each.kernel_size for each in convolutions] == [(k, k) for k in kernels]
+    assert [(each.in_channels, each.out_channels) for each in convolutions] == widths
+
+
+@pytest.mark.parametrize("block", [layers.bottleneck, layers.basic, layers.unnormalised])
+def test_a_block_of_one_width_adds_to_what_it_is_given(block):
+    network = block(8, 8).eval()
+    torch.nn.init.zeros_(network.branch[-1].weight)
+    torch.nn.init.zeros_(network.branch[-1].bias)
+    x = torch.randn(1, 8, 4, 4)
+    assert torch.equal(network(x), x)

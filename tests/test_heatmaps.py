@@ -1,0 +1,122 @@
+"""Heatmaps: values worked by hand, places found again below a pixel, and the size of their two factors."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from pipeline.heatmaps import decode, expand, factors, render
+
+
+def test_a_peak_has_the_values_of_a_gaussian_with_x_to_the_right_and_y_down():
+    [heatmap] = render(torch.tensor([[3.0, 1.5]]), size=8, sigma=2.0)
+    assert heatmap.shape == (8, 8)
+    assert heatmap[1, 3].item() == pytest.approx(math.exp(-(0.5**2) / 8))
+    assert heatmap[2, 3].item() == pytest.approx(math.exp(-(0.5**2) / 8))
+    assert heatmap[0, 5].item() == pytest.approx(math.exp(-(2**2 + 1.5**2) / 8))
+    assert heatmap[6, 0].item() == pytest.approx(math.exp(-(3**2 + 4.5**2) / 8))
+
+
+def test_the_peak_is_1_where_the_point_is_a_pixel():
+    maps = render(torch.tensor([[5.0, 2.0], [0.0, 7.0]]), size=8, sigma=1.0)
+    assert [maps[0, 2, 5].item(), maps[1, 7, 0].item()] == [1.0, 1.0]
+    assert (maps == 1).sum() == 2
+
+
+@pytest.mark.parametrize("point", [(math.nan, math.nan), (math.nan, 3.0), (3.0, math.nan)])
+def test_a_joint_without_a_place_has_an_empty_heatmap(point):
+    nowhere, somewhere = render(torch.tensor([point, (3.0, 3.0)]), size=8, sigma=1.0)
+    assert (nowhere == 0).all() and somewhere.max() == 1
+    x, y = factors(torch.tensor([point]), 8, 1.0)
+    assert (x == 0).all() and (y == 0).all()
+
+
+def test_render_takes_arrays_lists_and_whole_numbers():
+    expected = render(torch.tensor([[2.0, 5.0]]), 8, 1.0)
+    assert_close(render(np.array([[2.0, 5.0]], dtype=np.float32), 8, 1.0), expected)
+    assert_close(render(np.array([[2, 5]]), 8, 1.0), expected)
+    assert_close(render([[2, 5]], 8, 1.0), expected)
+
+
+def test_the_expanded_factors_are_the_rendered_heatmaps_in_any_batch():
+    points = torch.rand(2, 3, 14, 2, generator=torch.Generator().manual_seed(0)) * 16
+    x, y = factors(points, 16, 1.3)
+    assert x.shape == y.shape == (2, 3, 14, 16)
+    maps = expand(x, y)
+    assert maps.shape == (2, 3, 14, 16, 16)
+    assert_close(maps, render(points, 16, 1.3), rtol=0, atol=0)
+    assert_close(maps[1, 2], render(points[1, 2], 16, 1.3), rtol=0, atol=0)
+
+
+def test_factors_in_half_precision_are_a_thirtieth_of_the_map_and_as_good():
+    points = torch.rand(14, 2, generator=torch.Generator().manual_seed(1)) * 63
+    x, y = (factor.half() for factor in factors(points, 64, 1.5))
+    dense = render(points, 64, 1.5)
+    assert (expand(x.float(), y.float()) - dense).abs().max() < 1e-3
+    stored = x.nbytes + y.nbytes
+    assert stored == 14 * 2 * 64 * 2
+    assert dense.half().nbytes / stored == 32 and dense.nbytes / stored == 64
+
+
+@given(
+    st.lists(st.tuples(st.floats(-0.4, 31.4), st.floats(-0.4, 31.4)), min_size=14, max_size=14),
+    st.floats(0.7, 3.0),
+    st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_decoding_finds_rendered_points_again_up_to_the_border(points, sigma, stored_in_half):
+    points = torch.tensor(points)
+    x, y = factors(points, 32, sigma)
+    if stored_in_half:
+        x, y = x.half().float(), y.half().float()
+    found, scores = decode(expand(x, y))
+    assert (found - points).abs().max() < 0.1
+    nearest = points - points.round().clamp(0, 31)
+    assert_close(scores, torch.exp(-(nearest**2).sum(-1) / (2 * sigma**2)), rtol=0, atol=2e-3)
+
+
+def test_decoding_is_finer_than_the_pixel_of_the_peak():
+    found, _ = decode(render(torch.tensor([[10.3, 20.8]]), 32, 1.0))
+    assert_close(found, torch.tensor([[10.3, 20.8]]), rtol=0, atol=1e-3)
+
+
+def test_decoding_keeps_the_shape_of_the_batch_and_the_sides_apart():
+    points = torch.rand(2, 3, 5, 2, generator=torch.Generator().manual_seed(2)) * 15
+    found, scores = decode(render(points, 16, 1.0))
+    assert found.shape == (2, 3, 5, 2) and scores.shape == (2, 3, 5)
+    assert_close(found, points, rtol=0, atol=1e-2)
+    wide = torch.zeros(1, 4, 9)
+    wide[0, 2, 7] = 0.5
+    found, scores = decode(wide)
+    assert found.round().tolist() == [[7.0, 2.0]] and scores.tolist() == [0.5]
+
+
+def test_decoding_takes_arrays_and_half_precision():
+    maps = render(torch.tensor([[4.0, 9.25]]), 16, 1.0)
+    expected, score = decode(maps)
+    for same in (maps.numpy(), maps.half(), maps.bfloat16()):
+        found, scores = decode(same)
+        assert found.dtype == torch.float32
+        assert_close(found, expected, rtol=0, atol=0.05)
+        assert_close(scores, score, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.25, 1.0])
+def test_a_constant_map_has_its_first_pixel_and_its_level(level):
+    found, scores = decode(torch.full((2, 8, 8), level))
+    assert found.tolist() == [[0.0, 0.0]] * 2 and scores.tolist() == [level] * 2
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=20, deadline=None)
+def test_in_a_map_of_noise_the_place_stays_in_the_pixel_of_the_peak(seed):
+    noise = torch.rand(6, 8, 8, generator=torch.Generator().manual_seed(seed))
+    found, scores = decode(noise)
+    index = noise.flatten(-2).argmax(-1)
+    peak = torch.stack([index % 8, index // 8], dim=-1)
+    assert ((found - peak).abs() <= 0.5).all()
+    assert_close(scores, noise.flatten(-2).amax(-1), rtol=0, atol=0)

@@ -1,0 +1,215 @@
+"""The whole pipeline as people use it: a real repository, a real dvc, a real MLflow store."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "data": {"name": "figures", "count": 40},
+    "cache": {"input_size": 32, "heatmap_size": 8},
+    "model": {"features": [8, 16]},
+    "train": {
+        "input_sizes": [32], "steps": 60, "batch": 8, "warmup": 2, "ema": 0.9, "log_every": 5, "validate_every": 20
+    },
+}  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """This interpreter's programs first, and nothing that points at another store or archive."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_", "LSPET_", "GIT_"))}
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GIT_CONFIG_GLOBAL": os.devnull,  # a fresh machine has none
+    }
+
+
+def sh(folder: Path, *command: str, fails: bool = False) -> str:
+    """Run a command in a folder and give back what it printed; it must succeed, or fail if that is wanted."""
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == fails, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def git(folder: Path, *words: str) -> str:
+    return sh(folder, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", *words)
+
+
+def runs(folder: Path) -> pd.DataFrame:
+    """The MLflow runs of a project's own store."""
+    import mlflow
+
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    names = [each.name for each in mlflow.MlflowClient(uri).search_experiments() if each.name != "Default"]
+    mlflow.set_tracking_uri(uri)
+    return mlflow.search_runs(experiment_names=names)
+
+
+def artifacts(run: pd.Series) -> set[str]:
+    folder = Path(run.artifact_uri.removeprefix("file://"))
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A repository of its own with this code, whose params.yaml asks for a tiny pipeline on drawn people."""
+    folder = tmp_path_factory.mktemp("project") / "main"
+    listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+    for name in listed.splitlines():
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "metrics/", "weights/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    for group, changes in TINY.items():
+        values[group] |= changes
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "start")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reproduced(project) -> Path:
+    """The project after `dvc repro`, `make publish`'s push, and a commit."""
+    sh(project, "dvc", "repro")
+    sh(project, "dvc", "push", "models/generator.safetensors")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "result")
+    return project
+
+
+def test_an_experiment_in_a_temporary_folder_leaves_run_and_pictures_in_the_main_repository(project):
+    before = git(project, "status", "--porcelain")
+    printed = sh(project, "dvc", "exp", "run", "--temp", "--name", "aside", "-S", "train.steps=10")
+    assert "PCK@0.2" in printed and "mlflow ui" in printed
+    assert git(project, "status", "--porcelain") == before
+    (run,) = [run for _, run in runs(project).iterrows() if run["tags.dvc.exp"] == "aside"]
+    assert run.status == "FINISHED" and run["tags.mlflow.runName"] == "aside"
+    assert Path(run.artifact_uri.removeprefix("file://")).is_relative_to(project / "mlartifacts")
+    assert {"pictures/test_overlay.png", "pictures/validation_heatmaps.png", "params.yaml"} <= artifacts(run)
+    assert "aside" in sh(project, "dvc", "exp", "list")
+    shown = json.loads(git(project, "show", f"{experiment(project, 'aside')}:metrics/test.json"))
+    assert run["metrics.test/pck_0.2/mean"] == pytest.approx(shown["pck_0.2"]["mean"])
+
+
+def experiment(project: Path, name: str) -> str:
+    return next(
+        line.split()[0] for line in git(project, "show-ref").splitlines() if line.endswith(f"/{name}")
+    )
+
+
+def test_a_second_repro_does_nothing(reproduced):
+    assert "up to date" in sh(reproduced, "dvc", "status")
+    count = len(runs(reproduced))
+    assert "didn't change, skipping" in sh(reproduced, "dvc", "repro")
+    assert len(runs(reproduced)) == count and not git(reproduced, "status", "--porcelain")
+
+
+def test_the_run_tells_what_was_run(reproduced):
+    run = runs(reproduced).query("`tags.mlflow.runName` != 'aside'").iloc[0]
+    assert run["params.train.steps"] == "60" and run["params.data.name"] == "figures"
+    for tag in ("git.commit", "git.dirty", "device", "fingerprint", "model.sha256"):
+        assert run[f"tags.{tag}"]
+    assert {"dvc.lock", "pictures/test_worst.png", "pictures/learning_curves.png"} <= artifacts(run)
+    stored = json.loads((reproduced / "metrics/validation.json").read_text())
+    assert run["metrics.validation/pck_0.2/mean"] == pytest.approx(stored["pck_0.2"]["mean"])
+    assert len(pd.read_csv(reproduced / "metrics/learning_curve.csv")) == 12
+
+
+def test_a_clone_pulls_the_weights_and_measures_the_same(reproduced, tmp_path):
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(reproduced), str(clone))
+    sh(clone, "dvc", "pull", "models/generator.safetensors")
+    sh(clone, sys.executable, "-m", "stages.download")
+    sh(clone, sys.executable, "-m", "stages.cache")
+    (clone / "metrics/test.json").unlink()
+    sh(clone, sys.executable, "-m", "stages.evaluate")
+    assert (clone / "metrics/test.json").read_bytes() == (reproduced / "metrics/test.json").read_bytes()
+    assert not git(clone, "status", "--porcelain")
+    run = runs(clone).iloc[0]
+    assert run["tags.imported"] == "true" and run["params.train.steps"] == "60"
+    assert run["metrics.train/reconstruction"] > 0 and "pictures/test_overlay.png" in artifacts(run)
+
+
+def test_a_clone_is_rebuilt_without_training_again(reproduced, tmp_path):
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(reproduced), str(clone))
+    printed = sh(clone, "dvc", "repro", "--pull")
+    assert "Running stage 'cache'" in printed and "Running stage 'train'" not in printed
+    assert "up to date" in sh(clone, "dvc", "status")
+    assert not git(clone, "status", "--porcelain")
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_weights(reproduced, tmp_path):
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(reproduced), str(clone))
+    sh(clone, "dvc", "cache", "dir", "--local", str(reproduced / ".dvc/cache"))
+    sh(clone, "dvc", "checkout", "data/cache", "data/heatmaps.npz", "data/split.csv")
+    # Longer, so that it is still at it when the signal comes; the first save is after 100 steps.
+    steps = ("dvc", "exp", "run", "-S", "train.steps=400", "train")
+    process = subprocess.Popen(
+        steps,
+        cwd=clone,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    waited = time.monotonic() + 300
+    while not list((clone / "checkpoints").glob("*.pt")):
+        assert process.poll() is None and time.monotonic() < waited, (
+            "training ended before it could be killed"
+        )
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    shutil.rmtree(clone / ".dvc/tmp/rwlock", ignore_errors=True)
+    assert not (clone / "models/generator.safetensors").exists()
+
+    printed = sh(clone, "dvc", "repro", "train")
+    assert "going on from step" in printed
+    assert len(runs(clone)) == 1 and runs(clone).iloc[0].status == "FINISHED"
+    resumed = (clone / "models/generator.safetensors").read_bytes()
+    assert not list((clone / "checkpoints").glob("*.pt"))
+    sh(clone, "dvc", "repro", "--force", "--single-item", "train")
+    assert (clone / "models/generator.safetensors").read_bytes() == resumed
+
+
+def test_a_wrong_parameter_ends_the_stage_in_one_sentence(reproduced):
+    text = (reproduced / "params.yaml").read_text()
+    try:
+        (reproduced / "params.yaml").write_text(text.replace("alpha:", "aplha:"))
+        printed = sh(reproduced, sys.executable, "-m", "stages.train", fails=True)
+    finally:
+        (reproduced / "params.yaml").write_text(text)
+    assert "train.aplha" in printed and "Traceback" not in printed
+    assert (reproduced / "models/generator.safetensors").exists()
+
+
+def test_lsp_images_are_measured_with_the_same_weights(reproduced, tmp_path):
+    """LSP's layout: (3, 14, N), third row 1 = occluded; its second half of 2,000 is the test part."""
+    from scipy.io import loadmat, savemat
+
+    source = reproduced / "data/figures"
+    joints = loadmat(source / "truth.mat")["joints"]
+    count = joints.shape[2]
+    (tmp_path / "images").mkdir()
+    for index in range(1010):  # the first thousand are LSP's training part
+        os.link(source / f"images/im{index % count + 1:05d}.jpg", tmp_path / f"images/im{index + 1:04d}.jpg")
+    savemat(
+        tmp_path / "joints.mat", {"joints": joints[:, :, [i % count for i in range(1010)]].transpose(1, 0, 2)}
+    )
+    printed = sh(reproduced, sys.executable, "-m", "stages.evaluate", "--lsp", str(tmp_path))
+    assert "LSP test" in printed and "PCK@0.2" in printed
+    assert not git(reproduced, "status", "--porcelain")

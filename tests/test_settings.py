@@ -1,0 +1,184 @@
+"""params.yaml is read whole, each mistake in it is named, and the main repository is found from DVC's copies."""
+
+import re
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from pipeline import PipelineError, settings
+from pipeline.settings import Settings, SettingsError, check, load, main_root
+
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+GROUPS = {name: field.annotation for name, field in Settings.model_fields.items()}
+
+
+@pytest.fixture
+def values():
+    """What params.yaml says, with the geometry that the cross checks below are worked for."""
+    values = yaml.safe_load(PARAMS.read_text())
+    values["cache"] |= {"input_size": 128, "heatmap_size": 32}
+    values["model"]["features"] = [64, 96, 128, 128]
+    values["train"] |= {"input_sizes": [96, 128], "log_every": 50, "validate_every": 500}
+    return values
+
+
+def changed(values, **changes):
+    """A copy of the values with changes, group__key=value."""
+    values = deepcopy(values)
+    for path, value in changes.items():
+        group, key = path.split("__")
+        values[group][key] = value
+    return values
+
+
+def complaints(values):
+    """The lines of the SettingsError that the values raise, without the name of the file."""
+    with pytest.raises(SettingsError) as error:
+        check(values, "some.yaml")
+    lines = str(error.value).splitlines()
+    assert all(line.startswith("some.yaml: ") for line in lines)
+    return [line.removeprefix("some.yaml: ") for line in lines]
+
+
+def test_params_yaml_loads_with_exactly_the_values_it_says():
+    loaded = load(PARAMS)
+    said = yaml.safe_load(PARAMS.read_text())
+    assert loaded.model_dump(mode="json") == said
+    assert loaded.train.steps == said["train"]["steps"]
+
+
+def test_unknown_key_is_named_with_the_allowed_ones(values):
+    [line] = complaints(changed(values, train__aplha=0.1))
+    assert line.startswith("train.aplha: unknown key; allowed here: ")
+    assert set(line.split("allowed here: ")[1].split(", ")) == set(values["train"])
+
+
+def test_unknown_group_is_named_with_the_allowed_ones(values):
+    [line] = complaints(values | {"training": {}})
+    assert line == f"training: unknown key; allowed here: {', '.join(GROUPS)}"
+
+
+@pytest.mark.parametrize(
+    "change, start, allowed",
+    [
+        ({"train__batch": 0}, "train.batch = 0: ", "greater than or equal to 1"),
+        ({"train__learning_rate": -0.5}, "train.learning_rate = -0.5: ", "greater than 0"),
+        ({"train__ema": 1.0}, "train.ema = 1.0: ", "less than 1"),
+        ({"augment__flip": 1.5}, "augment.flip = 1.5: ", "less than or equal to 1"),
+        ({"augment__rotation": 181}, "augment.rotation = 181: ", "less than or equal to 180"),
+        ({"augment__scale": [0.1, 1]}, "augment.scale.0 = 0.1: ", "greater than or equal to 0.25"),
+        ({"split__test": 0.5}, "split.test = 0.5: ", "less than 0.5"),
+        ({"data__count": "many"}, "data.count = 'many': ", "valid integer"),
+        ({"data__name": "mpii"}, "data.name = 'mpii': ", "'lspet' or 'figures'"),
+        ({"model__block": "resnet"}, "model.block = 'resnet': ", "'bottleneck' or 'basic'"),
+        ({"model__features": [64, 100]}, "model.features.1 = 100: ", "multiple of 8"),
+        ({"model__features": [64]}, "model.features = [64]: ", "at least 2"),
+        ({"evaluate__part": "validation"}, "evaluate.part = 'validation': ", "'test' or 'train'"),
+    ],
+)
+def test_value_out_of_range_is_named_with_what_is_allowed(values, change, start, allowed):
+    [line] = complaints(changed(values, **change))
+    assert line.startswith(start) and allowed in line
+
+
+def test_all_mistakes_are_named_at_once(values):
+    lines = complaints(changed(values, train__batch=0, split__seed=-1, cache__blur=3))
+    assert {line.split(" ")[0].rstrip(":") for line in lines} == {"train.batch", "split.seed", "cache.blur"}
+
+
+def test_missing_key_and_missing_group_are_named(values):
+    del values["train"]["alpha"], values["cache"]
+    assert sorted(complaints(values)) == ["cache: missing", "train.alpha: missing"]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"cache__input_size": 120}, ["cache", "input_size", "1, 2, 4 or 8 times heatmap_size"]),
+        ({"train__input_sizes": [128, 96]}, ["train.input_sizes", "end with cache.input_size, 128"]),
+        ({"train__input_sizes": [80, 128]}, ["train.input_sizes [80]", "multiples of 32"]),
+        ({"train__validate_every": 75}, ["train", "validate_every", "multiple of log_every, 50"]),
+        ({"augment__scale": [1.25, 0.75]}, ["augment", "scale must be [smallest, largest]"]),
+        ({"augment__occluder_size": [0.3, 0.1]}, ["augment", "occluder_size must be [smallest, largest]"]),
+    ],
+)
+def test_values_that_contradict_each_other_are_named(values, change, words):
+    [line] = complaints(changed(values, **change))
+    assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cache__heatmap_size": 16, "model__features": [64, 96, 128]},
+        {"train__input_sizes": [64, 96, 128]},
+        {"augment__scale": [1, 1]},
+        {"train__compile": True},
+        {"train__compile": "auto"},
+    ],
+)
+def test_values_at_the_edge_of_the_checks_are_accepted(values, change):
+    assert check(changed(values, **change), "some.yaml")
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: [1, 2\n")
+    with pytest.raises(SettingsError, match=f"^{re.escape(str(path))}: not YAML: "):
+        load(path)
+
+
+def test_an_empty_file_is_named(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("# nothing\n")
+    with pytest.raises(SettingsError, match=re.escape(str(path))):
+        load(path)
+
+
+def test_a_missing_file_is_named_with_what_to_do(tmp_path):
+    with pytest.raises(SettingsError, match="absent.yaml: no such file; run this from the root"):
+        load(tmp_path / "absent.yaml")
+
+
+def test_settings_errors_are_told_without_a_traceback():
+    assert issubclass(SettingsError, PipelineError)
+
+
+def test_models_hold_no_default_values():
+    assert set(GROUPS) == set(yaml.safe_load(PARAMS.read_text()))
+    for model in (Settings, *GROUPS.values()):
+        assert issubclass(model, BaseModel)
+        assert [name for name, field in model.model_fields.items() if not field.is_required()] == []
+
+
+def test_settings_do_not_change_after_they_were_checked():
+    with pytest.raises(ValueError, match="frozen"):
+        load(PARAMS).train.steps = 1
+
+
+def test_every_value_in_params_yaml_has_a_comment():
+    lines = [line for line in PARAMS.read_text().splitlines() if re.match(r" +\w+:", line)]
+    assert len(lines) == sum(len(group.model_fields) for group in GROUPS.values())
+    assert [line for line in lines if not re.search(r" # \S", line)] == []
+
+
+def test_main_root_of_a_temporary_copy_is_the_repository_around_it(tmp_path, monkeypatch):
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpx"
+    (copy / "stages").mkdir(parents=True)
+    for root in (tmp_path, copy):
+        (root / "params.yaml").write_text("")
+    assert main_root(copy) == main_root(copy / "stages") == tmp_path.resolve()
+    monkeypatch.setenv("DVC_ROOT", str(copy))
+    assert main_root() == tmp_path.resolve()
+
+
+def test_main_root_is_found_from_a_folder_inside_the_repository(tmp_path, monkeypatch):
+    (tmp_path / "stages" / "deep").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text("")
+    assert main_root(tmp_path / "stages" / "deep") == tmp_path.resolve()
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path / "stages")
+    assert settings.main_root() == tmp_path.resolve()

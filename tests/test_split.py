@@ -1,0 +1,106 @@
+"""The split: hashes that see through size and tone, and near-duplicates that stay on one side."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.split import HASH_BITS, PARTS, difference_hash, near_duplicates, split
+
+
+def picture(seed):
+    """A smooth picture, 170 x 160: cells of 10 px whose grey tones differ clearly."""
+    cells = np.random.default_rng(seed).permutation(17 * 16).reshape(16, 17) % 28 * 8 + 10
+    return Image.fromarray(np.kron(cells, np.ones((10, 10))).astype(np.uint8)).convert("RGB")
+
+
+def apart(one, other):
+    return int((difference_hash(one) != difference_hash(other)).sum())
+
+
+def test_hash_of_a_picture_that_brightens_to_the_right_is_all_ones():
+    ramp = np.tile(np.arange(170, dtype=np.uint8), (160, 1))
+    assert difference_hash(Image.fromarray(ramp)).tolist() == [True] * HASH_BITS
+    assert difference_hash(Image.fromarray(ramp[:, ::-1])).tolist() == [False] * HASH_BITS
+    assert difference_hash(Image.fromarray(ramp.T)).tolist() == [False] * HASH_BITS
+
+
+@pytest.mark.parametrize("size", [(340, 320), (85, 80), (510, 160)])
+def test_hash_is_unchanged_by_size(size):
+    assert apart(picture(0), picture(0).resize(size, Image.Resampling.BOX)) == 0
+
+
+@pytest.mark.parametrize("tone", [lambda v: v * 0.6 + 40, lambda v: (v / 255) ** 0.7 * 255])
+def test_hash_is_unchanged_by_tone(tone):
+    assert apart(picture(1), picture(1).point([round(tone(v)) for v in range(256)] * 3)) == 0
+
+
+def test_hashes_of_different_pictures_differ_in_about_half_of_the_bits():
+    distances = [apart(picture(a), picture(b)) for a in range(5) for b in range(a)]
+    assert min(distances) > 80
+
+
+def test_near_duplicates_share_a_group_through_others():
+    hashes = np.zeros((5, HASH_BITS), dtype=bool)
+    hashes[2, :24] = True  # 24 bits from the first
+    hashes[4, :48] = True  # 24 bits from that, 48 from the first
+    hashes[1, :73] = True  # 25 bits from the nearest
+    hashes[3] = True
+    groups = near_duplicates(hashes, 24)
+    assert groups[0] == groups[2] == groups[4]
+    assert len(set(groups)) == 3
+    assert len(set(near_duplicates(hashes, 23))) == 5
+    assert len(set(near_duplicates(hashes, 25))) == 2
+
+
+def test_near_duplicates_are_found_across_the_blocks_that_are_compared():
+    hashes = np.random.default_rng(0).random((1100, HASH_BITS)) < 0.5
+    hashes[1050] = hashes[3]
+    hashes[1050, :10] ^= True
+    groups = near_duplicates(hashes, 24)
+    assert groups[3] == groups[1050] and len(set(groups)) == 1099
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=40, max_size=200),
+    st.floats(0.05, 0.4),
+    st.floats(0.05, 0.4),
+    st.integers(0, 5),
+)
+@settings(max_examples=30, deadline=None)
+def test_split_keeps_groups_whole_covers_all_and_fills_the_shares(groups, validation, test, seed):
+    groups = np.array(groups)
+    parts = split(groups, validation, test, seed)
+    assert len(parts) == len(groups) and set(parts) <= set(PARTS)
+    for group in set(groups):
+        assert len(set(parts[groups == group])) == 1
+    # At a border at most one group is too large to fit: it, and no more, is missing or too much.
+    largest = np.bincount(groups).max()
+    wanted = {"test": test * len(groups), "validation": validation * len(groups)}
+    for part, share in wanted.items():
+        assert abs((parts == part).sum() - share) <= largest + 1
+    assert (parts == "test").sum() <= wanted["test"] + 1e-9
+
+
+def test_split_of_single_photographs_has_the_shares_asked_for():
+    parts = split(np.arange(1000), 0.1, 0.2, seed=0)
+    assert {part: int((parts == part).sum()) for part in PARTS} == {
+        "train": 700,
+        "validation": 100,
+        "test": 200,
+    }
+
+
+def test_split_is_decided_by_the_seed():
+    groups = np.arange(200)
+    first = split(groups, 0.1, 0.1, seed=0)
+    assert (first == split(groups, 0.1, 0.1, seed=0)).all()
+    other = split(groups, 0.1, 0.1, seed=1)
+    assert (first != other).sum() > 20
+    assert len(set(np.flatnonzero(first == "test")) & set(range(20))) < 20  # not simply the first ones
+
+
+def test_split_does_not_depend_on_the_numbers_that_groups_bear():
+    groups = np.repeat(np.arange(50), 2)
+    assert (split(groups, 0.1, 0.1, 3) == split(groups * 7 + 4, 0.1, 0.1, 3)).all()
