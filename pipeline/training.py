@@ -254,15 +254,15 @@ def train(
         for network in (generator, *players):
             network.compile()
     reconstruct = losses.RECONSTRUCTION[model.reconstruction]
-    since, seen, recent = time.perf_counter(), 0, []
+    rates = dict.fromkeys(state.optimisers, config.discriminator_learning_rate)
+    rates["generator"] = config.learning_rate
+    since, seen, recent, saved = time.perf_counter(), 0, [], state.step
 
     bar = tqdm(
         range(state.step, config.steps), initial=state.step, total=config.steps, desc="train", unit=" steps"
     )
     for step in bar:
-        for name, rate in (("generator", config.learning_rate),) + tuple(
-            (name, config.discriminator_learning_rate) for name in ("pose", "confidence")
-        ):
+        for name, rate in rates.items():
             for group in state.optimisers[name].param_groups:
                 group["lr"] = rate * schedule(step, config)
 
@@ -347,8 +347,10 @@ def train(
             state.history.append({"step": state.step} | row)
             report(state.step, row | {"train/images_per_second": speed})
             since, seen, recent = time.perf_counter(), 0, []
-        if state.step % save_every == 0 or state.step == config.steps:
-            state.save(checkpoint)
+            # Here, where a point of the curve is complete: a resumed curve is then the same too.
+            if state.step - saved >= save_every or state.step == config.steps:
+                state.save(checkpoint)
+                saved = state.step
 
 
 def _answers(name: str, on_real: Tensor, on_fake: Tensor, labels: Tensor, mask: Tensor) -> dict[str, Tensor]:

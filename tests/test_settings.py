@@ -1,4 +1,4 @@
-"""params.yaml is read whole, each mistake in it is named, and the main repository is found from DVC's copies."""
+"""params.yaml is read whole, each mistake in it is named, and DVC's copies know their main repository."""
 
 import re
 from copy import deepcopy

@@ -355,8 +355,8 @@ def test_every_optimiser_follows_the_schedule_from_its_own_peak(play):
     state = play(train__learning_rate=0.01, train__discriminator_learning_rate=0.002)
     last = (1 + cos(pi * 3 / 4)) / 2
     for name, peak in [("generator", 0.01), ("pose", 0.002), ("confidence", 0.002)]:
-        rates = {group["lr"] for group in state.optimisers[name].param_groups}
-        assert rates == {pytest.approx(peak * last)}
+        for group in state.optimisers[name].param_groups:
+            assert group["lr"] == pytest.approx(peak * last)
     assert rows(state, "train/learning_rate")[0] == pytest.approx(0.01)
 
 
