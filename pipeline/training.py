@@ -104,7 +104,8 @@ class TrainingState:
                 part.load_state_dict(saved[name])
             self.step, self.history = saved["step"], saved["history"]
         except Exception as error:
-            raise TrainingError(f"{path}: not a saved training: {error}; delete it to start anew") from error
+            reason = str(error).partition("\n")[0]
+            raise TrainingError(f"{path}: not a saved training; delete it to start anew ({reason})") from error
 
 
 def fingerprint(settings: dict, data: list[Path]) -> str:

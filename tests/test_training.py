@@ -477,7 +477,7 @@ def test_a_training_that_was_killed_goes_on_in_another_process_as_if_it_had_not_
 def test_a_file_that_is_no_saved_training_is_named_with_what_to_do(tmp_path):
     path = tmp_path / "garbage.pt"
     path.write_bytes(b"\x00garbage" * 100)
-    with pytest.raises(training.TrainingError, match=r"garbage\.pt: not a saved training.*delete it"):
+    with pytest.raises(training.TrainingError, match=r"(?s)garbage\.pt: not a saved training.*delete it"):
         training.TrainingState(tiny(), CPU).restore(path)
 
 
