@@ -5,6 +5,7 @@ needs. Crops are stored uncompressed and memory-mapped, heatmaps as the two fact
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -129,7 +130,8 @@ def build(dataset: Path, folder: Path, cache: Cache, workers: int | None = None)
     centre, side = person_box(points, cache.box)
     affines = crop_affine(centre, side * size / cache.input_size, size)
 
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     images_file = folder / "crops.npy"
     np.lib.format.open_memmap(images_file, "w+", np.uint8, (len(paths), size, size, 3)).flush()
     hashes = np.empty((len(paths), HASH_BITS), dtype=bool)
@@ -140,7 +142,7 @@ def build(dataset: Path, folder: Path, cache: Cache, workers: int | None = None)
             unreadable += errors
             bar.update(len(bits))
     if unreadable:
-        images_file.unlink()
+        shutil.rmtree(folder)
         raise CacheError("\n".join([f"{len(unreadable)} unreadable photographs:", *sorted(unreadable)]))
     np.savez(
         folder / "people.npz",

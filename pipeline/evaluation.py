@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from scipy.stats import mannwhitneyu
 
-from pipeline import augmentation
+from pipeline import PipelineError, augmentation
 from pipeline.cache import Crops, input_points
 from pipeline.generator import Generator
 from pipeline.inference import Predictions, inputs, predict
@@ -36,6 +36,8 @@ def evaluate(
     generator: Generator, crops: Crops, some: np.ndarray, cache: Cache, device: torch.device
 ) -> Evaluation:
     """Predict some of the crops twice, in fp32 with flip test: as they are, and under deterministic occluders."""
+    if not len(some):
+        raise PipelineError("data/split.csv has no photographs in this part: nothing to measure")
     generator = generator.to(device).eval()
     covered = []
 
@@ -172,7 +174,10 @@ def table(measured: dict) -> str:
             ]
             lines.append("".join([(label + suffix).ljust(28), *(f"{cell:>10}" for cell in cells)]))
     low, high = measured["interval_95"]["pck_0.2"]["mean"]
-    lines.append(f"95 % interval of the mean PCK@0.2 over photographs: {100 * low:.1f} to {100 * high:.1f}")
+    if low is not None:
+        lines.append(
+            f"95 % interval of the mean PCK@0.2 over photographs: {100 * low:.1f} to {100 * high:.1f}"
+        )
     return "\n".join(lines)
 
 

@@ -37,8 +37,10 @@ def load_annotations(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """
     try:
         joints = np.asarray(loadmat(path)["joints"], dtype=np.float64)
-    except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise AnnotationError(f"{path}: expected a MATLAB file with the variable 'joints': {error}") from None
+    except Exception as error:  # of a damaged file SciPy raises almost any
+        raise AnnotationError(
+            f"{path}: expected a MATLAB file with the variable 'joints': {error}"
+        ) from error
     if joints.ndim == 3 and joints.shape[:2] == (14, 3):
         x, y, flag = joints.transpose(1, 2, 0)
         annotated, occluded = flag == 1, np.zeros(flag.shape, dtype=bool)
@@ -53,6 +55,8 @@ def load_annotations(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarr
         raise AnnotationError(f"{path}: the third row of 'joints' must hold 0 and 1 only")
     points = np.stack([x, y], axis=-1)
     points[~annotated] = np.nan
+    if not np.isfinite(points[annotated]).all():
+        raise AnnotationError(f"{path}: a joint that is flagged as annotated has no place")
     return points, annotated, occluded
 
 

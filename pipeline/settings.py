@@ -28,7 +28,7 @@ class SettingsError(PipelineError):
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(_Group):
@@ -60,7 +60,9 @@ class Cache(_Group):
     @model_validator(mode="after")
     def _power_of_two(self) -> "Cache":
         if self.input_size not in [factor * self.heatmap_size for factor in (1, 2, 4, 8)]:
-            raise ValueError("input_size must be 1, 2, 4 or 8 times heatmap_size")
+            raise ValueError(
+                f"input_size {self.input_size} must be 1, 2, 4 or 8 times heatmap_size {self.heatmap_size}"
+            )
         return self
 
 
@@ -92,7 +94,7 @@ class Augment(_Group):
         for name in ("scale", "occluder_size"):
             low, high = getattr(self, name)
             if low > high:
-                raise ValueError(f"{name} must be [smallest, largest]")
+                raise ValueError(f"{name} [{low}, {high}] must be [smallest, largest]")
         return self
 
 
@@ -118,7 +120,7 @@ class Train(_Group):
     ema: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "bf16", "fp32"]
     deterministic: bool
-    compile: Literal["auto"] | bool
+    compile: Literal["auto", True, False]
     seed: Seed
     log_every: Count
     validate_every: Count
@@ -126,7 +128,9 @@ class Train(_Group):
     @model_validator(mode="after")
     def _points_coincide(self) -> "Train":
         if self.validate_every % self.log_every:
-            raise ValueError(f"validate_every must be a multiple of log_every, {self.log_every}")
+            raise ValueError(
+                f"validate_every {self.validate_every} must be a multiple of log_every {self.log_every}"
+            )
         return self
 
 
@@ -151,7 +155,9 @@ class Settings(_Group):
     def _sizes_agree(self) -> "Settings":
         sizes, halvings = self.train.input_sizes, len(self.model.features) - 1
         if sizes[-1] != self.cache.input_size:
-            raise ValueError(f"train.input_sizes must end with cache.input_size, {self.cache.input_size}")
+            raise ValueError(
+                f"train.input_sizes {sizes} must end with cache.input_size {self.cache.input_size}"
+            )
         stride = self.cache.input_size // self.cache.heatmap_size
         deepest = stride * 2**halvings
         bad = [size for size in sizes if size % deepest]
@@ -159,6 +165,19 @@ class Settings(_Group):
             raise ValueError(
                 f"train.input_sizes {bad}: the stride of {stride} and the {halvings} halvings of"
                 f" model.features ask for multiples of {deepest}"
+            )
+        # The discriminators work at half the heatmaps' resolution, and halve it once a level.
+        deepest = 2 * stride * 2 ** (len(self.train.discriminator_features) - 1)
+        bad = [size for size in sizes if size % deepest]
+        if bad:
+            raise ValueError(
+                f"train.input_sizes {bad}: the {len(self.train.discriminator_features)} levels of"
+                f" train.discriminator_features ask for multiples of {deepest}"
+            )
+        if self.model.stem == "paper" and stride != 4:
+            raise ValueError(
+                f"model.stem 'paper' gives heatmaps of a quarter of the input's side, but cache.heatmap_size"
+                f" {self.cache.heatmap_size} is 1/{stride} of cache.input_size {self.cache.input_size}"
             )
         return self
 
@@ -172,8 +191,12 @@ def load(path: Path | str = "params.yaml") -> Settings:
         values = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; run this from the root of the repository") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{path}: expected the groups {', '.join(Settings.model_fields)}; found {values!r}"
+        )
     return check(values, str(path))
 
 

@@ -105,7 +105,9 @@ class TrainingState:
             self.step, self.history = saved["step"], saved["history"]
         except Exception as error:
             reason = str(error).partition("\n")[0]
-            raise TrainingError(f"{path}: not a saved training; delete it to start anew ({reason})") from error
+            raise TrainingError(
+                f"{path}: not a saved training; delete it to start anew ({reason})"
+            ) from error
 
 
 def fingerprint(settings: dict, data: list[Path]) -> str:

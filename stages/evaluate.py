@@ -61,6 +61,7 @@ def main() -> None:
 
     with tracking.evaluation_run(made_by, WEIGHTS, Path("metrics/learning_curve.csv")) as run:
         run.log(made_by["train"]["steps"], tracking.named(part, measured))
+        run.tag("data.sha256", tracking.digest("data/cache/crops.npy"))
         for name in ("dvc.lock", f"metrics/{part}.json", "data/predictions.csv"):
             if Path(name).is_file():
                 run.file(name)

@@ -48,7 +48,11 @@ def main() -> None:
         state.restore(checkpoint)
         print(f"going on from step {state.step} of a training that was stopped ({checkpoint})")
 
-    tags = {"fingerprint": fingerprint, "device": training.device_name(device)}
+    tags = {
+        "fingerprint": fingerprint,
+        "data.sha256": tracking.digest(data[0]),
+        "device": training.device_name(device),
+    }
     with tracking.training_run(settings, tags=tags, resumed=state.step > 0) as run:
         with training.deterministic(settings.train.deterministic):
             training.train(state, photographs, settings, device, checkpoint, run.log)

@@ -298,3 +298,10 @@ def test_evaluate_measures_the_photographs_as_they_are_and_covered(crops, monkey
     measured = measure(result, crops, some)
     assert measured["pck_0.2"]["mean"] == measured["pckh_0.5"]["mean"] == 1.0
     assert measured["covered"]["joints"] + measured["uncovered"]["joints"] == crops.annotated[some].sum()
+
+
+def test_the_table_is_printed_where_nothing_counted():
+    nothing = dict.fromkeys([*GROUPS, "mean"])
+    measured = {key: nothing for key in ("pck_0.2", "pckh_0.5")}
+    measured["interval_95"] = {"pck_0.2": {"mean": [None, None]}}
+    assert evaluation.table(measured).count("—") == 16

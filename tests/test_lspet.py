@@ -140,3 +140,20 @@ def test_the_real_lsp_has_a_place_for_every_joint_and_7_3_percent_occluded():
     points, annotated, occluded = load_annotations(LSP)
     assert points.shape == (2_000, 14, 2) and annotated.all() and not np.isnan(points).any()
     assert occluded.mean() == pytest.approx(0.073, abs=0.0005)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:60], lambda b: b[:-200] + bytes(200)])
+def test_a_damaged_file_is_refused_by_name(damage, tmp_path):
+    whole, damaged = tmp_path / "whole.mat", tmp_path / "damaged.mat"
+    savemat(whole, {"joints": np.ones((14, 3, 5))}, do_compression=True)
+    damaged.write_bytes(damage(whole.read_bytes()))
+    with pytest.raises(AnnotationError, match="damaged.mat"):
+        load_annotations(damaged)
+
+
+def test_an_annotated_joint_without_a_place_is_refused(tmp_path):
+    joints = np.ones((14, 3, 2))
+    joints[3, 0, 1] = np.nan
+    savemat(tmp_path / "joints.mat", {"joints": joints})
+    with pytest.raises(AnnotationError, match="no place"):
+        load_annotations(tmp_path / "joints.mat")

@@ -119,7 +119,7 @@ def test_a_second_repro_does_nothing(reproduced):
 def test_the_run_tells_what_was_run(reproduced):
     run = runs(reproduced).query("`tags.mlflow.runName` != 'aside'").iloc[0]
     assert run["params.train.steps"] == "60" and run["params.data.name"] == "figures"
-    for tag in ("git.commit", "git.dirty", "device", "fingerprint", "model.sha256"):
+    for tag in ("git.commit", "git.dirty", "device", "fingerprint", "model.sha256", "data.sha256"):
         assert run[f"tags.{tag}"]
     assert {"dvc.lock", "pictures/test_worst.png", "pictures/learning_curves.png"} <= artifacts(run)
     stored = json.loads((reproduced / "metrics/validation.json").read_text())
@@ -138,7 +138,11 @@ def test_a_clone_pulls_the_weights_and_measures_the_same(reproduced, tmp_path):
     assert (clone / "metrics/test.json").read_bytes() == (reproduced / "metrics/test.json").read_bytes()
     assert not git(clone, "status", "--porcelain")
     run = runs(clone).iloc[0]
-    assert run["tags.imported"] == "true" and run["params.train.steps"] == "60"
+    assert (
+        run["tags.imported"] == "true"
+        and run["tags.data.sha256"] == runs(reproduced).iloc[0]["tags.data.sha256"]
+    )
+    assert run["params.train.steps"] == "60"
     assert run["metrics.train/reconstruction"] > 0 and "pictures/test_overlay.png" in artifacts(run)
 
 

@@ -98,11 +98,17 @@ def test_missing_key_and_missing_group_are_named(values):
     "change, words",
     [
         ({"cache__input_size": 120}, ["cache", "input_size", "1, 2, 4 or 8 times heatmap_size"]),
-        ({"train__input_sizes": [128, 96]}, ["train.input_sizes", "end with cache.input_size, 128"]),
+        (
+            {"train__input_sizes": [128, 96]},
+            ["train.input_sizes", "[128, 96] must end with cache.input_size 128"],
+        ),
         ({"train__input_sizes": [80, 128]}, ["train.input_sizes [80]", "multiples of 32"]),
-        ({"train__validate_every": 75}, ["train", "validate_every", "multiple of log_every, 50"]),
-        ({"augment__scale": [1.25, 0.75]}, ["augment", "scale must be [smallest, largest]"]),
-        ({"augment__occluder_size": [0.3, 0.1]}, ["augment", "occluder_size must be [smallest, largest]"]),
+        ({"train__validate_every": 75}, ["train", "validate_every", "75 must be a multiple of log_every 50"]),
+        ({"augment__scale": [1.25, 0.75]}, ["augment", "scale [1.25, 0.75] must be [smallest, largest]"]),
+        (
+            {"augment__occluder_size": [0.3, 0.1]},
+            ["augment", "occluder_size [0.3, 0.1] must be [smallest, largest]"],
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_named(values, change, words):
@@ -182,3 +188,28 @@ def test_main_root_is_found_from_a_folder_inside_the_repository(tmp_path, monkey
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path / "stages")
     assert settings.main_root() == tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("group", "changes", "said"),
+    [
+        ("train", {"discriminator_features": [32, 64, 64, 64, 64]}, "train.discriminator_features"),
+        ("cache", {"heatmap_size": 64}, "model.stem 'paper'"),
+        ("train", {"compile": "maybe"}, "train.compile = 'maybe'"),
+        ("train", {"learning_rate": float("inf")}, "train.learning_rate = inf"),
+    ],
+)
+def test_what_would_fail_hours_later_is_refused_at_once(group, changes, said):
+    values = yaml.safe_load(PARAMS.read_text())
+    values["model"]["stem"] = "paper"
+    values[group] |= changes
+    with pytest.raises(SettingsError) as error:
+        check(values, "params.yaml")
+    assert said in str(error.value) and str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"- 1\n", b"\xff\xfe\x00"])
+def test_a_file_without_settings_is_refused_in_one_sentence(content, tmp_path):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(SettingsError, match="params.yaml: "):
+        load(tmp_path / "params.yaml")

@@ -361,10 +361,9 @@ def test_every_optimiser_follows_the_schedule_from_its_own_peak(play):
 
 
 def test_the_input_grows_in_equal_shares_of_the_steps():
-    config = tiny(
-        train__steps=10, train__input_sizes=[16, 24, 32], train__discriminator_features=[8, 8]
-    ).train
-    assert [training.input_size(step, config) for step in range(10)] == [16] * 4 + [24] * 3 + [32] * 3
+    sides = {"cache__input_size": 48, "cache__heatmap_size": 12, "train__input_sizes": [16, 32, 48]}
+    config = tiny(train__steps=10, **sides).train
+    assert [training.input_size(step, config) for step in range(10)] == [16] * 4 + [32] * 3 + [48] * 3
 
 
 def test_an_epoch_shows_each_photograph_at_most_once_and_the_next_in_another_order():
@@ -405,27 +404,48 @@ def test_two_trainings_give_the_same_weights_and_learning_curves(play, tmp_path)
     assert not equal_files(one, play(train__seed=1), tmp_path)
 
 
-def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(photographs, play, tmp_path):
-    whole = play()
+class Stopped(Exception):
+    """What stops a training in a test."""
 
-    class Stopped(Exception):
-        pass
 
-    def stop(step, _row):
-        if step == 3:  # the third step is reported, but not yet saved
+@pytest.mark.parametrize(("log_every", "saved"), [(1, 3), (2, 2)])
+def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
+    photographs, play, tmp_path, log_every, saved
+):
+    config, checkpoint = tiny(train__log_every=log_every), tmp_path / "stopped.pt"
+    whole = play(train__log_every=log_every)
+    state, images_seen = training.TrainingState(config, CPU), []
+
+    def stop(_module, images):
+        if len(images_seen) == 3:  # in the fourth step
             raise Stopped
+        images_seen.append(images)
 
-    checkpoint = tmp_path / "stopped.pt"
+    state.generator.register_forward_pre_hook(stop)
     with pytest.raises(Stopped):
-        run(photographs, tiny(), checkpoint, stop, save_every=1)
-    state = training.TrainingState(tiny(), CPU)
+        run(photographs, config, checkpoint, state=state, save_every=1)
+
+    state = training.TrainingState(config, CPU)
     state.restore(checkpoint)
-    assert state.step == 2 and state.history == whole.history[:2]
-    run(photographs, tiny(), checkpoint, state=state)
+    assert state.step == saved and state.history == whole.history[: saved // log_every]
+    run(photographs, config, checkpoint, state=state)
     for name in ("generator", "pose", "confidence", "averaged"):
         assert same(getattr(state, name), getattr(whole, name)), name
     assert state.history == whole.history
     assert equal_files(state, whole, tmp_path)
+
+
+def test_a_training_that_fails_while_it_reports_leaves_the_last_saved_state(photographs, tmp_path):
+    def fail(step, _row):
+        if step == 3:
+            raise Stopped
+
+    checkpoint = tmp_path / "stopped.pt"
+    with pytest.raises(Stopped):
+        run(photographs, tiny(), checkpoint, fail, save_every=1)
+    state = training.TrainingState(tiny(), CPU)
+    state.restore(checkpoint)
+    assert state.step == 2 and [row["step"] for row in state.history] == [1, 2]
 
 
 KILLED = {"train__steps": 30, "train__validate_every": 15}
