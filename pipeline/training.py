@@ -91,7 +91,7 @@ class TrainingState:
     def save(self, path: Path) -> None:
         """Write the state beside `path`, then rename it: the file there is whole at any moment."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside = path.with_suffix(".part")  # a killed save is overwritten by the next
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         torch.save(parts | {"step": self.step, "history": self.history}, beside)
         os.replace(beside, path)
@@ -346,7 +346,8 @@ def train(
             bar.set_postfix_str(f"loss {row['train/loss']:.3f}, {speed:.0f} images/s")
             if state.step % config.validate_every == 0 or state.step == config.steps:
                 row |= validate(state.averaged.module, photographs, settings, device)
-                tqdm.write(f"step {state.step}: validation PCK@0.2 {row['val/pck_0.2/mean']:.3f}")
+                pck = row.get("val/pck_0.2/mean", float("nan"))
+                tqdm.write(f"step {state.step}: validation PCK@0.2 {pck:.3f}")
             state.history.append({"step": state.step} | row)
             report(state.step, row | {"train/images_per_second": speed})
             since, seen, recent = time.perf_counter(), 0, []

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pipeline import PipelineError
 from pipeline.cache import stride
@@ -44,9 +44,19 @@ def read_settings(path: Path) -> dict:
 
 
 def load(path: Path) -> tuple[Generator, dict]:
-    """The generator, ready for inference on the CPU, and the settings' groups that made it."""
+    """The generator, ready for inference on the CPU, and the settings' groups that made it. Raises WeightsError."""
     settings = read_settings(path)
-    generator = build(Model(**settings["model"]), Cache(**settings["cache"]))
-    with safe_open(path, framework="pt") as file:
-        generator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    try:
+        generator = build(Model(**settings["model"]), Cache(**settings["cache"]))
+        generator.load_state_dict(load_file(path))
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # of another version, or of another program
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(
+            f"{path}: its settings and weights do not make a generator of this version: {reason}"
+        ) from None
     return generator.eval(), settings

@@ -148,6 +148,15 @@ def test_the_second_stack_sees_the_features_of_both_tasks_of_the_first(head):
     assert not torch.allclose(features_changed[1].occlusion, before[1].occlusion)
 
 
+@pytest.mark.parametrize("head", [0, 1])
+def test_the_first_stack_learns_from_the_second_through_its_features(head):
+    generator = tiny()
+    generator(photograph())[1].pose.square().sum().backward()
+    first = generator.stacks[0].heads[head]
+    assert first.features.branch[-1].weight.grad.abs().sum() > 0
+    assert first.maps.weight.grad is None
+
+
 def test_a_later_stack_sees_the_image_features_too():
     generator = tiny().eval()
     with torch.no_grad():

@@ -619,11 +619,19 @@ def test_a_step_is_no_larger_than_the_clipped_gradient(photographs, tmp_path):
     assert 0 < max(moved) < 1e-5
 
 
-def test_the_averaged_weights_follow_with_the_decay_that_is_asked_for(play):
-    at_once, slowly = play(train__ema=0.0), play(train__ema=0.9)
-    assert same(at_once.generator, slowly.generator)
-    assert same(at_once.averaged.module, at_once.generator)
-    assert not same(slowly.averaged.module, slowly.generator)
+def test_the_averaged_weights_and_statistics_follow_with_the_decay_that_is_asked_for(photographs, tmp_path):
+    config, after = tiny(train__ema=0.9, train__steps=2), []
+    state = training.TrainingState(config, CPU)
+
+    def keep(_step, _row):
+        after.append({name: each.clone() for name, each in state.generator.state_dict().items()})
+
+    run(photographs, config, tmp_path / "checkpoint.pt", keep, state)
+    averaged = state.averaged.module.state_dict()
+    for name in ("stem.1.weight", "stem.2.branch.0.running_mean", "stacks.0.heads.0.maps.bias"):
+        assert not torch.equal(after[0][name], after[1][name])
+        expected = 0.9 * after[0][name] + 0.1 * after[1][name]
+        assert torch.allclose(averaged[name], expected, rtol=1e-5, atol=1e-7), name
 
 
 @pytest.mark.parametrize(
@@ -694,6 +702,13 @@ def test_a_tiny_generator_learns_eight_photographs_by_heart(photographs, tmp_pat
     least = torch.special.entr(share).sum((-2, -1)).mean().item()  # no network's loss is below this
     assert least <= last["val/reconstruction"] < least + 0.15
     assert last["val/pck_0.2/mean"] > 0.95
+
+
+def test_a_validation_part_without_a_torso_is_trained_on_all_the_same(photographs, tmp_path):
+    photographs.crops.annotated[:, 9] = False
+    photographs.crops.points[:, 9] = np.nan
+    state = run(photographs, tiny(), tmp_path / "checkpoint.pt")
+    assert state.step == 4 and not rows(state, "val/pck_0.2/mean") and rows(state, "val/pckh_0.5/mean")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def header(path) -> dict:
 def test_what_is_loaded_is_what_was_saved(path, generator):
     loaded, settings = weights.load(path)
     image = torch.randn(2, 3, 32, 32)
-    assert settings == SETTINGS and not loaded.training
+    assert settings == SETTINGS and not loaded.training and loaded.sigma == CACHE.sigma
     with torch.inference_mode():
         for before, after in zip(generator(image), loaded(image), strict=True):
             # Where the numbers lie in memory may change how their sums are rounded, nothing else.
@@ -110,3 +110,11 @@ def test_a_file_that_is_not_of_this_pipeline_is_named(path, read, case):
     with pytest.raises(weights.WeightsError, match="not weights of this pipeline") as error:
         read(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("said", ["{}", '{"model": {}, "cache": {}}', "3", json.dumps(SETTINGS)])
+def test_weights_of_another_version_are_refused_in_one_sentence(said, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_file({"w": torch.zeros(2)}, other, metadata={"settings": said})
+    with pytest.raises(weights.WeightsError, match="other.safetensors: [^\n]*$"):
+        weights.load(other)
