@@ -153,27 +153,24 @@ class Settings(_Group):
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> "Settings":
-        sizes, halvings = self.train.input_sizes, len(self.model.features) - 1
+        sizes = self.train.input_sizes
         if sizes[-1] != self.cache.input_size:
             raise ValueError(
                 f"train.input_sizes {sizes} must end with cache.input_size {self.cache.input_size}"
             )
         stride = self.cache.input_size // self.cache.heatmap_size
-        deepest = stride * 2**halvings
-        bad = [size for size in sizes if size % deepest]
-        if bad:
-            raise ValueError(
-                f"train.input_sizes {bad}: the stride of {stride} and the {halvings} halvings of"
-                f" model.features ask for multiples of {deepest}"
-            )
-        # The discriminators work at half the heatmaps' resolution, and halve it once a level.
-        deepest = 2 * stride * 2 ** (len(self.train.discriminator_features) - 1)
-        bad = [size for size in sizes if size % deepest]
-        if bad:
-            raise ValueError(
-                f"train.input_sizes {bad}: the {len(self.train.discriminator_features)} levels of"
-                f" train.discriminator_features ask for multiples of {deepest}"
-            )
+        # Each level halves the maps once more; the discriminators start at half the heatmaps' resolution.
+        for key, first, features in (
+            ("model.features", stride, self.model.features),
+            ("train.discriminator_features", 2 * stride, self.train.discriminator_features),
+        ):
+            deepest = first * 2 ** (len(features) - 1)
+            bad = [size for size in sizes if size % deepest]
+            if bad:
+                raise ValueError(
+                    f"train.input_sizes {bad}: the {len(features)} levels of {key} at a stride of {stride} ask"
+                    f" for multiples of {deepest}"
+                )
         if self.model.stem == "paper" and stride != 4:
             raise ValueError(
                 f"model.stem 'paper' gives heatmaps of a quarter of the input's side, but cache.heatmap_size"
