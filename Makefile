@@ -1,14 +1,19 @@
 # make quickstart   install, then the whole pipeline on the embedded data set: 5 minutes on 2 CPU cores
 # make test         install where needed, then all tests
+# make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 6 minutes
+# make bench-peer   MediaPipe Pose on the LSPet test photographs, beside ours; needs npm. ARGS='--limit 20': fewer
 # make publish      put the current weights into weights/, the DVC remote inside this repository
 
 SHELL := bash
 PYTHON ?= python3.11
 VENV := .venv
 READY := $(VENV)/.ready
+PEER := .venv-peer
+PEER_READY := $(PEER)/.ready
+PEER_HEAVY := @mediapipe/pose@0.5.1675469404
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: quickstart test publish
+.PHONY: quickstart test bench bench-peer publish
 
 quickstart: $(READY)
 	dvc exp run --temp --force --name quickstart $$(sed 's/#.*//' quickstart.args)
@@ -18,6 +23,12 @@ test: $(READY)
 	ruff format --check .
 	python -m pytest
 
+bench: $(READY)
+	python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+bench-peer: $(PEER_READY)
+	$(PEER)/bin/python -m benchmarks.mediapipe_pose $(ARGS)
+
 publish: $(READY)
 	rm -rf weights
 	dvc push models/generator.safetensors
@@ -25,4 +36,14 @@ publish: $(READY)
 $(READY): requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --requirement requirements.txt
+	touch $@
+
+# MediaPipe's wheel lacks its heavy model, which it would download at run time: npm's package has it.
+$(PEER_READY): benchmarks/requirements-peer.txt
+	$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/pip install --disable-pip-version-check --quiet --requirement $<
+	npm pack --silent --pack-destination $(PEER) $(PEER_HEAVY)
+	tar --extract --gzip --file $(PEER)/mediapipe-pose-*.tgz --strip-components 1 \
+	  --directory $(PEER)/lib/python*/site-packages/mediapipe/modules/pose_landmark package/pose_landmark_heavy.tflite
+	rm $(PEER)/mediapipe-pose-*.tgz
 	touch $@

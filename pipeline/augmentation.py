@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipeline.device import upload
 from pipeline.lspet import FLIP
 from pipeline.settings import Augment
 
@@ -69,17 +70,17 @@ def draw_occluders(
 ) -> Occluders:
     """Occluders over random joints among those annotated (B, J): at least one with the probability given."""
     n, joints = annotated.shape
-    joint = (torch.rand(n, count, joints, generator=rng) * annotated.unsqueeze(1).cpu()).argmax(-1)
+    preference = torch.rand(n, count, joints, generator=rng)
     some = torch.rand(n, 1, generator=rng) < probability
     more = torch.rand(n, count, generator=rng) < 0.5
     more[:, 0] = True
-    return Occluders(
-        joint=joint,
-        shift=uniform(rng, -0.7, 0.7, n, count, 2),
-        half=uniform(rng, sizes[0] / 2, sizes[1] / 2, n, count, 2),
-        ellipse=torch.rand(n, count, generator=rng) < 0.5,
-        active=some & more,
+    shift = uniform(rng, -0.7, 0.7, n, count, 2)
+    half = uniform(rng, sizes[0] / 2, sizes[1] / 2, n, count, 2)
+    ellipse = torch.rand(n, count, generator=rng) < 0.5
+    preference, *rest = (
+        upload(each, annotated.device) for each in (preference, shift, half, ellipse, some & more)
     )
+    return Occluders((preference * annotated.unsqueeze(1)).argmax(-1), *rest)
 
 
 def identity_warps(count: int) -> tuple[Tensor, Tensor]:
@@ -95,18 +96,15 @@ def warp(
     field: the part of the crop, px, that an input shows when nothing is warped: its middle.
     A mirrored person's joints change names with their partners, hidden ones too.
     """
-    matrix, flip = (each.to(crops.device) for each in warps)
+    matrix, flip = warps
     stored = crops.shape[1]
+    # Where each pixel of the input comes from; affine_grid counts from -1 to 1 between the outer edges.
+    inverse = torch.linalg.inv(matrix[:, :, :2])
+    source = torch.cat([inverse, -2 * inverse @ matrix[:, :, 2:]], dim=-1) * (field / stored)
+    matrix, flip, source = (upload(each, crops.device) for each in (matrix, flip, source))
     linear, shift = matrix[:, :, :2], matrix[:, :, 2]
-    inverse = torch.linalg.inv(linear)
-
-    # Where each pixel of the input comes from; grid_sample counts from -1 to 1 over the crop's edges.
-    steps = (torch.arange(size, device=crops.device) + 0.5) / size - 0.5
-    grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).reshape(
-        1, -1, 2
-    ) - shift.unsqueeze(1)
-    grid = (grid @ inverse.mT).reshape(-1, size, size, 2) * (2 * field / stored)
-    images = F.grid_sample(crops.permute(0, 3, 1, 2).float() / 255, grid, align_corners=False)
+    grid = F.affine_grid(source, [len(crops), 3, size, size], align_corners=False)
+    images = F.grid_sample(crops.permute(0, 3, 1, 2).float(), grid, align_corners=False).div_(255)
 
     unit = (points - (stored - 1) / 2) / field
     moved = (unit @ linear.mT + shift.unsqueeze(1)) * size + (size - 1) / 2
@@ -118,11 +116,12 @@ def warp(
 
 def recolour(images: Tensor, factors: Tensor) -> Tensor:
     """Images (B, 3, S, S) in [0, 1] with brightness, contrast and saturation changed by factors (B, 3)."""
-    brightness, contrast, saturation = factors.to(images.device)[:, :, None, None, None].unbind(1)
-    images = images * brightness
-    images = images + (contrast - 1) * (images - images.mean((1, 2, 3), keepdim=True))
-    images = images + (saturation - 1) * (images - images.mean(1, keepdim=True))
-    return images.clamp(0, 1)
+    brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
+    # Brightness, then contrast around the mean, then saturation around the grey: together one linear map.
+    scale = brightness * contrast
+    grey = images.mean(1, keepdim=True)
+    constant = brightness * (1 - contrast) * grey.mean((-2, -1), keepdim=True)
+    return torch.addcmul(constant + scale * (1 - saturation) * grey, images, scale * saturation).clamp_(0, 1)
 
 
 def occlude(people: People, donors: Tensor, occluders: Occluders) -> People:
@@ -133,29 +132,28 @@ def occlude(people: People, donors: Tensor, occluders: Occluders) -> People:
     """
     images, points, occluded = people
     size = images.shape[-1]
+    joint, shift, half, ellipse, active = occluders
+    half = half * size  # (B, K, 2)
+    at = points.gather(1, joint.unsqueeze(-1).expand(-1, -1, 2)).nan_to_num(-1e6)
+    centre = at + shift * half
+
+    def covered(x: Tensor, y: Tensor) -> Tensor:
+        """Is (x, y), each (B or 1, *), broadcast together, under one of the occluders? (B, *) bool"""
+        shape = (*half.shape[:2], *[1] * (x.dim() - 1))
+        u, v = (
+            (place.unsqueeze(1) - centre[..., axis].view(shape)) / half[..., axis].view(shape)
+            for axis, place in enumerate((x, y))
+        )
+        u, v = u.abs(), v.abs()
+        distance = torch.where(ellipse.view(shape), u * u + v * v, torch.maximum(u, v))
+        return (distance <= active.float().view(shape) * 2 - 1).any(1)  # below -1: none
+
     # The donor's body is in its middle: shifted, its surroundings cover bodies too.
     donors = donors.roll((size // 3, size // 3), dims=(-2, -1))
     pixels = torch.arange(size, device=images.device, dtype=images.dtype)
-    for joint, shift, half, ellipse, active in zip(
-        *(each.to(images.device).unbind(1) for each in occluders), strict=True
-    ):
-        half = half * size
-        at = points.gather(1, joint[:, None, None].expand(-1, 1, 2)).squeeze(1).nan_to_num(-1e6)
-        centre = at + shift * half
-
-        def inside(x: Tensor, y: Tensor, half=half, centre=centre, ellipse=ellipse, active=active) -> Tensor:
-            """Is (x, y), broadcast behind the batch, under the occluder?"""
-            extra = (1,) * (torch.broadcast_tensors(x, y)[0].dim() - 1)
-            (cx, cy), (hx, hy) = (each.view(-1, 2, *extra).unbind(1) for each in (centre, half))
-            u, v = (x - cx) / hx, (y - cy) / hy
-            round_, square = u**2 + v**2 <= 1, (u.abs() <= 1) & (v.abs() <= 1)
-            return torch.where(ellipse.view(-1, *extra), round_, square) & active.view(-1, *extra)
-
-        images = torch.where(
-            inside(pixels[None, None, :], pixels[None, :, None]).unsqueeze(1), donors, images
-        )
-        occluded = occluded | inside(points[..., 0], points[..., 1])
-    return People(images, points, occluded)
+    mask = covered(pixels[None, None, :], pixels[None, :, None]).unsqueeze(1)
+    images = torch.where(mask, donors, images)
+    return People(images, points, occluded | covered(points[..., 0], points[..., 1]))
 
 
 def normalise(images: Tensor) -> Tensor:

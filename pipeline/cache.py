@@ -1,27 +1,27 @@
 """Crops and target heatmaps at rest.
 
 Every photograph is decoded once, into a square crop around its person, with the margin that augmentation
-needs. Crops are stored uncompressed and memory-mapped, heatmaps as the two factors of each peak.
+needs. Crops are stored uncompressed and memory-mapped, heatmaps as the two factors of each peak. No torch
+here: the stage that fills the cache waits for no import of it.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
-import torch
-from PIL import Image
+import simplejpeg
 from tqdm import tqdm
 
-from pipeline import PipelineError, heatmaps
+from pipeline import PipelineError
 from pipeline.lspet import image_paths, load_annotations
 from pipeline.settings import Cache
 from pipeline.split import HASH_BITS, difference_hash
 
-CHUNK = 50  # photographs a task of a worker
+CHUNK = 50  # photographs a task of a thread
 
 
 class CacheError(PipelineError):
@@ -32,7 +32,7 @@ class CacheError(PipelineError):
 class Crops:
     """The stored crops of N people, their joints, and the way back to the photographs."""
 
-    images: np.ndarray  # (N, S, S, 3) uint8, memory-mapped
+    images: np.ndarray  # (N, S, S, 3) uint8, memory-mapped, copied on write: the file stays as it is
     points: np.ndarray  # (N, 14, 2) float32, crop px, NaN where not annotated
     annotated: np.ndarray  # (N, 14) bool
     occluded: np.ndarray  # (N, 14) bool, known to be hidden and to have a place
@@ -42,17 +42,10 @@ class Crops:
 
 @dataclass(frozen=True)
 class Heatmaps:
-    """The target heatmaps of N people without augmentation, factored."""
+    """The target heatmaps of N people without augmentation, factored; `pipeline.heatmaps.expand` takes them."""
 
     x: np.ndarray  # (N, 14, h) float16, column vectors
     y: np.ndarray  # (N, 14, h) float16, row vectors
-    occluded: np.ndarray  # (N, 14) bool
-
-    def expand(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pose and occlusion heatmaps of some people, each (B, 14, h, h) float32; 1 at the peaks."""
-        x, y = (torch.from_numpy(factor[indices]).float() for factor in (self.x, self.y))
-        pose = heatmaps.expand(x, y)
-        return pose, pose * torch.from_numpy(self.occluded[indices])[..., None, None]
 
 
 def stored_size(cache: Cache) -> int:
@@ -74,14 +67,23 @@ def person_box(points: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray
     return (low + high) / 2, np.maximum(scale * (high - low).max(axis=-1), 8.0)
 
 
-def crop_affine(centre: np.ndarray, side: np.ndarray, size: int) -> np.ndarray:
-    """Maps (N, 2, 3) from crop px to px of the photograph, of crops of `size` px over boxes of `side` px."""
+def pixel_box(points: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray]:
+    """First pixels (N, 2) and sides (N,), both whole px, of what the stored crops of points (N, 14, 2) show.
+
+    The person box with the margin around it, moved to the nearest pixels: a crop is then a plain resize.
+    """
+    centre, side = person_box(points, cache.box)
+    side = np.rint(side * stored_size(cache) / cache.input_size).astype(int)
+    return np.rint(centre - (side[:, None] - 1) / 2).astype(int), side
+
+
+def crop_affine(corner: np.ndarray, side: np.ndarray, size: int) -> np.ndarray:
+    """Maps (N, 2, 3) from crop px to px of the photograph, of crops of `size` px over boxes of pixels."""
     scale = side / size
-    # Pixel centres are integers: the crop's first pixel covers [-0.5, 0.5], and so does the photograph's.
-    offset = centre - side[:, None] / 2 + scale[:, None] / 2
     affine = np.zeros((len(side), 2, 3))
     affine[:, 0, 0] = affine[:, 1, 1] = scale
-    affine[:, :, 2] = offset
+    # Pixel centres are integers: the crop's first pixel covers [-0.5, 0.5], and so does the photograph's.
+    affine[:, :, 2] = corner - 0.5 + scale[:, None] / 2
     return affine
 
 
@@ -96,18 +98,19 @@ def invert(affine: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, -linear @ affine[:, :, 2:]], axis=-1)
 
 
-def crop(image: Image.Image, affine: np.ndarray, size: int) -> np.ndarray:
-    """The crop (size, size, 3) uint8 that the affine (2, 3) maps to; black beyond the photograph.
+def crop(image: np.ndarray, corner: np.ndarray, side: int, size: int) -> np.ndarray:
+    """The crop (size, size, 3) of the box of pixels of a photograph (H, W, 3) uint8; black beyond its edges.
 
-    Bilinear, and averaged over the source pixels where the photograph is the finer one.
+    Bilinear; averaged over the source pixels where the photograph is more than twice as fine.
     """
-    scale = affine[0, 0]
-    left, top = affine[:, 2] - scale / 2 + 0.5  # edges, counted from the photograph's edge
-    reach = scale * size
-    outer = (int(left) - 2, int(top) - 2, int(left + reach) + 3, int(top + reach) + 3)
-    box = (left - outer[0], top - outer[1], left - outer[0] + reach, top - outer[1] + reach)
-    window = image.convert("RGB").crop(outer)
-    return np.asarray(window.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    (left, top), (height, width) = corner, image.shape[:2]
+    seen = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    if not seen.size:
+        return np.zeros((size, size, 3), dtype=np.uint8)
+    beyond = [max(-top, 0), max(top + side - height, 0), max(-left, 0), max(left + side - width, 0)]
+    window = cv2.copyMakeBorder(seen, *beyond, cv2.BORDER_CONSTANT) if any(beyond) else seen
+    fine = cv2.INTER_AREA if side > 2 * size else cv2.INTER_LINEAR
+    return cv2.resize(window, (size, size), interpolation=fine)
 
 
 def build(dataset: Path, folder: Path, cache: Cache, workers: int | None = None) -> np.ndarray:
@@ -127,23 +130,41 @@ def build(dataset: Path, folder: Path, cache: Cache, workers: int | None = None)
     if len(bare):
         raise CacheError(f"{dataset}: no joint is annotated in {', '.join(paths[i].name for i in bare)}")
     size = stored_size(cache)
-    centre, side = person_box(points, cache.box)
-    affines = crop_affine(centre, side * size / cache.input_size, size)
+    corners, sides = pixel_box(points, cache)
+    affines = crop_affine(corners, sides, size)
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    images_file = folder / "crops.npy"
-    np.lib.format.open_memmap(images_file, "w+", np.uint8, (len(paths), size, size, 3)).flush()
+    images = np.lib.format.open_memmap(
+        folder / "crops.npy", "w+", np.uint8, shape=(len(paths), size, size, 3)
+    )
     hashes = np.empty((len(paths), HASH_BITS), dtype=bool)
+
+    def work(start: int) -> list[str]:
+        """Fill crops and hashes of a few photographs; what is wrong with them, if anything."""
+        errors = []
+        for i in range(start, min(start + CHUNK, len(paths))):
+            try:
+                image = simplejpeg.decode_jpeg(paths[i].read_bytes())
+            except (OSError, ValueError) as error:
+                errors.append(f"{paths[i]}: {error}")
+                continue
+            images[i] = crop(image, corners[i], sides[i], size)
+            hashes[i] = difference_hash(image)
+        return errors
+
     unreadable = []
-    with tqdm(total=len(paths), desc="cache", unit=" photographs") as bar:
-        for start, bits, errors in _cropped(paths, affines, images_file, workers):
-            hashes[start : start + len(bits)] = bits
+    # Threads: decoding and resizing do not hold the interpreter's lock.
+    with (
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        tqdm(total=len(paths), desc="cache", unit=" photographs") as bar,
+    ):
+        for errors in pool.map(work, range(0, len(paths), CHUNK)):
             unreadable += errors
-            bar.update(len(bits))
+            bar.update(min(CHUNK, len(paths) - bar.n))
     if unreadable:
         shutil.rmtree(folder)
-        raise CacheError("\n".join([f"{len(unreadable)} unreadable photographs:", *sorted(unreadable)]))
+        raise CacheError("\n".join([f"{len(unreadable)} unreadable photographs:", *unreadable]))
     np.savez(
         folder / "people.npz",
         points=transform(invert(affines), points).astype(np.float32),
@@ -155,39 +176,10 @@ def build(dataset: Path, folder: Path, cache: Cache, workers: int | None = None)
     return hashes
 
 
-def _cropped(
-    paths: list[Path], affines: np.ndarray, images_file: Path, workers: int | None
-) -> Iterator[tuple[int, np.ndarray, list[str]]]:
-    starts = range(0, len(paths), CHUNK)
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        tasks = [
-            pool.submit(_crop_some, paths[i : i + CHUNK], affines[i : i + CHUNK], images_file, i)
-            for i in starts
-        ]
-        for task in tasks:
-            yield task.result()
-
-
-def _crop_some(
-    paths: list[Path], affines: np.ndarray, images_file: Path, start: int
-) -> tuple[int, np.ndarray, list[str]]:
-    images = np.lib.format.open_memmap(images_file, "r+")
-    hashes = np.zeros((len(paths), HASH_BITS), dtype=bool)
-    errors = []
-    for i, (path, affine) in enumerate(zip(paths, affines, strict=True)):
-        try:
-            with Image.open(path) as image:
-                images[start + i] = crop(image, affine, images.shape[1])
-                hashes[i] = difference_hash(image)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            errors.append(f"{path}: {error}")
-    return start, hashes, errors
-
-
 def load(folder: Path) -> Crops:
     """The crops that `build` wrote; images stay on disk until they are read."""
     with np.load(folder / "people.npz") as people:
-        return Crops(images=np.load(folder / "crops.npy", mmap_mode="r"), **people)
+        return Crops(images=np.load(folder / "crops.npy", mmap_mode="c"), **people)
 
 
 def input_points(crops: Crops, cache: Cache) -> np.ndarray:
@@ -205,11 +197,24 @@ def to_input(points, stride: int):
     return (points + 0.5) * stride - 0.5
 
 
+def factors(points: np.ndarray, size: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row vectors, each (..., J, size), of the Gaussian peaks at points (..., J, 2), heatmap px.
+
+    A two-dimensional Gaussian is the outer product of two one-dimensional ones: 2 S numbers instead of S^2.
+    Both are all zero where the point is NaN: a joint without a place has no peak.
+    """
+    offset = points[..., None] - np.arange(size, dtype=points.dtype)
+    both = np.exp(offset * offset / (-2 * sigma**2))
+    # Also what half precision could only hold as a subnormal number: rounding to these takes 10 times longer.
+    both = np.where(both >= np.finfo(np.float16).tiny, both, np.float32(0))
+    return both[..., 0, :], both[..., 1, :]
+
+
 def save_heatmaps(path: Path, crops: Crops, cache: Cache) -> None:
     """Write the target heatmaps of all crops without augmentation, factored, to a .npz file."""
-    points = torch.from_numpy(to_heatmap(input_points(crops, cache), stride(cache)))
-    x, y = heatmaps.factors(points, cache.heatmap_size, cache.sigma)
-    np.savez(path, x=x.half().numpy(), y=y.half().numpy(), occluded=crops.occluded)
+    points = to_heatmap(input_points(crops, cache), stride(cache))
+    x, y = factors(points, cache.heatmap_size, cache.sigma)
+    np.savez(path, x=x.astype(np.float16), y=y.astype(np.float16))
 
 
 def load_heatmaps(path: Path) -> Heatmaps:

@@ -209,6 +209,45 @@ def pck_curves(
     return figure
 
 
+def ablation(table: pd.DataFrame, measure: str = "pck_0.2", name: str = "PCK@0.2") -> Figure:
+    """Draw what each variant gains over the first, in points of PCK, with its 95 % interval.
+
+    table: as of `pipeline.ablation.summarise`: part, joints, measure, variant, seeds, mean, difference, low, high.
+    """
+    table = table[table["measure"] == measure]
+    parts, kinds = table["part"].unique(), table["joints"].unique()
+    variants = table["variant"].unique()[::-1]  # the first on top
+    figure, axes = _grid(1, len(parts), (4.4 * len(parts) + 1, 0.75 * len(variants) + 1.4))
+    for axis, part in zip(axes.flat, parts, strict=True):
+        for k, (kind, colour) in enumerate(zip(kinds, LINES)):
+            rows = (
+                table[(table["part"] == part) & (table["joints"] == kind)].set_index("variant").loc[variants]
+            )
+            at = np.arange(len(variants)) - 0.22 * (k - (len(kinds) - 1) / 2)
+            difference = 100 * rows["difference"]
+            reach = [difference - 100 * rows["low"], 100 * rows["high"] - difference]
+            axis.errorbar(
+                difference, at, xerr=reach, fmt="o", ms=4.5, lw=1.6, color=colour, label=f"{kind} joints"
+            )
+            for x, y, mean in zip(100 * rows["high"], at, rows["mean"], strict=True):
+                axis.annotate(
+                    f"{100 * mean:.1f}",
+                    (x, y),
+                    (4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7,
+                    color=INK,
+                )
+        axis.axvline(0, color=INK, lw=0.8, zorder=0)
+        _plain(axis, f"{part} part, {name}", 10)
+        axis.set_yticks(np.arange(len(variants)), variants, fontsize=9)
+        axis.set_xlabel(f"points more than {variants[-1]}; numbers: {name}", fontsize=8, color=INK)
+        axis.margins(x=0.15)
+    _legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(kinds))
+    return figure
+
+
 def _grid(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)

@@ -1,22 +1,11 @@
 """Heatmaps: rendering points as Gaussian peaks, and finding points in heatmaps.
 
-A two-dimensional Gaussian is the outer product of two one-dimensional ones, so a heatmap is kept as two
-vectors (`factors`) and expanded on the device (`expand`): 2 S numbers instead of S^2.
+A two-dimensional Gaussian is the outer product of two one-dimensional ones, so a heatmap is made of two
+vectors (`expand`), computed on the device or cached by `pipeline.cache`.
 """
 
 import torch
 from torch import Tensor
-
-
-def factors(points: Tensor, size: int, sigma: float) -> tuple[Tensor, Tensor]:
-    """Column and row vectors, each (..., J, size), of the heatmaps of points (..., J, 2), heatmap px.
-
-    Both are all zero where the point is NaN: a joint without a place has no peak.
-    """
-    centres = torch.arange(size, dtype=points.dtype, device=points.device)
-    x, y = torch.exp(-((points.unsqueeze(-1) - centres) ** 2) / (2 * sigma**2)).nan_to_num(0.0).unbind(-2)
-    placed = ~torch.isnan(points).any(-1, keepdim=True)
-    return x * placed, y * placed
 
 
 def expand(x: Tensor, y: Tensor) -> Tensor:
@@ -31,7 +20,9 @@ def render(points, size: int, sigma: float) -> Tensor:
     """
     points = torch.as_tensor(points)
     points = points if points.is_floating_point() else points.float()
-    return expand(*factors(points, size, sigma))
+    offset = points.unsqueeze(-1) - torch.arange(size, dtype=points.dtype, device=points.device)
+    x, y = torch.exp(-(offset**2) / (2 * sigma**2)).nan_to_num(0.0).unbind(-2)
+    return expand(x, y)
 
 
 def decode(heatmaps) -> tuple[Tensor, Tensor]:

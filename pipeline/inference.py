@@ -46,6 +46,16 @@ def _heatmaps(generator: Generator, x: Tensor) -> tuple[Tensor, Tensor]:
     return pose, torch.zeros_like(pose) if occlusion is None else occlusion
 
 
+def locate(pose: Tensor, occlusion: Tensor | None, affines: np.ndarray, cache: Cache) -> Predictions:
+    """Joints in pose and occlusion heatmaps (B, J, h, h), in the photographs that the crops' affines (B, 2, 3)
+    lead back to."""
+    peaks, scores = heatmaps.decode(pose)
+    hidden = torch.zeros_like(scores) if occlusion is None else occlusion.amax((-2, -1))
+    margin = (stored_size(cache) - cache.input_size) / 2
+    in_crop = to_input(peaks, stride(cache)).cpu().numpy().astype(np.float64) + margin
+    return Predictions(transform(affines, in_crop), scores.cpu().numpy(), hidden.float().cpu().numpy())
+
+
 def batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Indices in runs of at most `size`."""
     for start in range(0, len(indices), size):
@@ -69,12 +79,8 @@ def predict(
     """
     device = next(generator.parameters()).device
     view = view or (lambda some: inputs(crops, some, cache))
-    margin = (stored_size(cache) - cache.input_size) / 2
     found = []
     for some in batches(indices, batch):
         pose, occlusion = maps(generator, view(some).to(device), flip)
-        peaks, scores = heatmaps.decode(pose)
-        in_crop = to_input(peaks, stride(cache)).cpu().numpy().astype(np.float64) + margin
-        points = transform(crops.affines[some], in_crop)
-        found.append(Predictions(points, scores.cpu().numpy(), occlusion.amax((-2, -1)).cpu().numpy()))
+        found.append(locate(pose, occlusion, crops.affines[some], cache))
     return Predictions(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

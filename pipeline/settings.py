@@ -111,7 +111,7 @@ class Train(_Group):
     batch: Count
     steps: Count
     input_sizes: Annotated[list[Side], Field(min_length=1)]
-    optimiser: Literal["adamw", "rmsprop"]
+    optimiser: Literal["muon", "adamw", "rmsprop"]
     learning_rate: Positive
     discriminator_learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)]

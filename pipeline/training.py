@@ -1,13 +1,12 @@
 """Algorithm 1: the game between the generator and its two discriminators, its state, and its one loop."""
 
-import contextlib
+import functools
 import hashlib
 import json
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +17,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pipeline import PipelineError, augmentation, heatmaps, inference, losses, weights
+from pipeline.augmentation import People
 from pipeline.cache import Crops, Heatmaps, input_points, stride, to_heatmap
+from pipeline.device import autocast, upload
 from pipeline.discriminators import ConfidenceDiscriminator, PoseDiscriminator
 from pipeline.generator import Generator
 from pipeline.metrics import summary
+from pipeline.optimisation import optimiser, schedule
 from pipeline.settings import Settings, Train
 
 SAVE_EVERY = 100  # steps between two saves of the state
@@ -40,6 +42,14 @@ class Photographs:
     targets: Heatmaps
     train: np.ndarray  # indices
     validation: np.ndarray  # indices
+    device: torch.device
+
+    @functools.cached_property
+    def stored(self) -> People:
+        """All crops (N, S, S, 3) uint8 with their joints: in a GPU's memory, or the memory-mapped file itself."""
+        crops = self.crops
+        tensors = map(torch.from_numpy, (crops.images, crops.points, crops.occluded))
+        return People(*(each.to(self.device) for each in tensors))
 
 
 class Batch(NamedTuple):
@@ -72,10 +82,12 @@ class TrainingState:
         self.averaged = AveragedModel(
             self.generator, multi_avg_fn=get_ema_multi_avg_fn(train.ema), use_buffers=True
         ).eval()
+        kind = "adamw" if train.optimiser == "muon" else train.optimiser  # Muon is for the generator
+        rate, decay = train.discriminator_learning_rate, train.weight_decay
         self.optimisers = {
-            "generator": optimiser(self.generator, train, train.learning_rate),
-            "pose": optimiser(self.pose, train, train.discriminator_learning_rate),
-            "confidence": optimiser(self.confidence, train, train.discriminator_learning_rate),
+            "generator": optimiser(train.optimiser, self.generator, train.learning_rate, decay),
+            "pose": optimiser(kind, self.pose, rate, decay),
+            "confidence": optimiser(kind, self.confidence, rate, decay),
         }
         self.step = 0
         self.history: list[dict[str, float]] = []
@@ -124,31 +136,6 @@ def fingerprint(settings: dict, data: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def device_name(device: torch.device) -> str:
-    """The device in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
-
-
-def optimiser(network: torch.nn.Module, train: Train, rate: float) -> torch.optim.Optimizer:
-    """RMSprop as in the paper, or AdamW, whose weight decay spares what is no convolution's kernel."""
-    parameters = list(network.parameters())
-    if train.optimiser == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=rate)
-    groups = [
-        {"params": [each for each in parameters if each.dim() > 1], "weight_decay": train.weight_decay},
-        {"params": [each for each in parameters if each.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=rate, fused=True)
-
-
-def schedule(step: int, train: Train) -> float:
-    """Factor of the learning rates: linear warm-up, then a cosine to zero."""
-    warm = min(1.0, (step + 1) / train.warmup) if train.warmup else 1.0
-    return warm * (1 + cos(pi * step / train.steps)) / 2
-
-
 def input_size(step: int, train: Train) -> int:
     """Side of the network's input, px: it grows during training, an equal share of the steps each."""
     return train.input_sizes[step * len(train.input_sizes) // train.steps]
@@ -164,20 +151,25 @@ def order(step: int, indices: np.ndarray, train: Train) -> np.ndarray:
     ]
 
 
-def augmented_batch(step: int, photographs: Photographs, settings: Settings, device: torch.device) -> Batch:
+def training_batch(step: int, photographs: Photographs, settings: Settings) -> Batch:
+    """The photographs of a step, augmented where that is asked for."""
+    if settings.augment.enabled:
+        return augmented_batch(step, photographs, settings)
+    return plain_batch(order(step, photographs.train, settings.train), photographs, settings)
+
+
+def augmented_batch(step: int, photographs: Photographs, settings: Settings) -> Batch:
     """The augmented photographs of a step, with targets re-rendered from the moved joints."""
-    crops, cache, augment = photographs.crops, settings.cache, settings.augment
+    cache, augment, device = settings.cache, settings.augment, photographs.device
     some = order(step, photographs.train, settings.train)
     size = input_size(step, settings.train)
     rng = augmentation.generator(settings.train.seed, 2, step)
     warps = augmentation.draw_warps(rng, len(some), augment)
     colours = augmentation.draw_colours(rng, len(some), augment)
 
-    images, points, occluded = (
-        torch.from_numpy(each[some]).to(device) for each in (crops.images, crops.points, crops.occluded)
-    )
-    people = augmentation.warp(images, points, occluded, warps, cache.input_size, size)
-    people = people._replace(images=augmentation.recolour(people.images, colours))
+    chosen = upload(torch.from_numpy(some), device)
+    people = augmentation.warp(*(each[chosen] for each in photographs.stored), warps, cache.input_size, size)
+    people = people._replace(images=augmentation.recolour(people.images, upload(colours, device)))
     annotated = ~people.points.isnan().any(-1)
     occluders = augmentation.draw_occluders(rng, annotated, augment.occluders, augment.occluder_size)
     people = augmentation.occlude(people, people.images.roll(1, 0), occluders)
@@ -189,15 +181,14 @@ def augmented_batch(step: int, photographs: Photographs, settings: Settings, dev
     return _batch(people.images, placed, heatmaps.render(placed, side, cache.sigma), people.occluded)
 
 
-def plain_batch(
-    some: np.ndarray, photographs: Photographs, settings: Settings, device: torch.device
-) -> Batch:
+def plain_batch(some: np.ndarray, photographs: Photographs, settings: Settings) -> Batch:
     """Photographs as they are, with the cached targets."""
-    crops, cache = photographs.crops, settings.cache
-    images = inference.inputs(crops, some, cache).to(device)
-    placed = torch.from_numpy(to_heatmap(input_points(crops, cache)[some], stride(cache))).to(device)
-    pose, _ = photographs.targets.expand(some)
-    return _batch(images, placed, pose.to(device), torch.from_numpy(crops.occluded[some]).to(device))
+    crops, targets, cache, device = photographs.crops, photographs.targets, settings.cache, photographs.device
+    points = to_heatmap(input_points(crops, cache)[some], stride(cache))
+    arrays = (points, targets.x[some], targets.y[some], crops.occluded[some])
+    placed, x, y, occluded = (upload(torch.from_numpy(each), device) for each in arrays)
+    images = upload(inference.inputs(crops, some, cache), device)
+    return _batch(images, placed, heatmaps.expand(x.float(), y.float()), occluded)
 
 
 def _batch(images: Tensor, points: Tensor, pose: Tensor, occluded: Tensor) -> Batch:
@@ -206,57 +197,24 @@ def _batch(images: Tensor, points: Tensor, pose: Tensor, occluded: Tensor) -> Ba
     return Batch(images, points, pose, pose * occluded[..., None, None], mask)
 
 
-def autocast(train: Train, device: torch.device) -> contextlib.AbstractContextManager:
-    """bf16 where it is asked for or, by `auto`, where the hardware multiplies it; else fp32."""
-    # The public test of a CPU's bf16 (torch.cpu.get_capabilities) is younger than torch 2.11.
-    native = (
-        device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    )
-    wanted = train.precision == "bf16" or (train.precision == "auto" and native)
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
-
-
-@contextlib.contextmanager
-def deterministic(wanted: bool):
-    """Ask torch for the same result from every run, and give up the settings afterwards."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = not wanted
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
-
-
 def train(
     state: TrainingState,
     photographs: Photographs,
     settings: Settings,
-    device: torch.device,
     checkpoint: Path,
     report: Report,
     save_every: int = SAVE_EVERY,
 ) -> None:
-    """Play from the state's step to the last one; the state then holds the result.
-
-    One forward pass of G serves all updates of an iteration: those of P and C on its detached maps, then
-    its own on Eq. 4 through the updated P and C. The paper's Algorithm 1 first takes a separate step of G
-    on L_G alone; here that step is part of Eq. 4, which contains L_G, at half the cost.
-    """
+    """Play from the state's step to the last one; the state then holds the result."""
     for part in ("train", "validation"):
         if not len(getattr(photographs, part)):
             raise TrainingError(
                 f"the {part} part of data/split.csv is empty: too few photographs for its share"
             )
-    config, model = settings.train, settings.model
-    generator, players = state.generator.train(), [state.pose, state.confidence]
-    if config.compile is True or (config.compile == "auto" and device.type == "cuda"):
-        for network in (generator, *players):
+    config = settings.train
+    if config.compile is True or (config.compile == "auto" and photographs.device.type == "cuda"):
+        for network in (state.generator, state.pose, state.confidence):
             network.compile()
-    reconstruct = losses.RECONSTRUCTION[model.reconstruction]
     rates = dict.fromkeys(state.optimisers, config.discriminator_learning_rate)
     rates["generator"] = config.learning_rate
     since, seen, recent, saved = time.perf_counter(), 0, [], state.step
@@ -268,71 +226,10 @@ def train(
         for name, rate in rates.items():
             for group in state.optimisers[name].param_groups:
                 group["lr"] = rate * schedule(step, config)
-
-        if settings.augment.enabled:
-            batch = augmented_batch(step, photographs, settings, device)
-        else:
-            batch = plain_batch(order(step, photographs.train, config), photographs, settings, device)
-        images, points, true_pose, true_occlusion, mask = batch
+        batch = training_batch(step, photographs, settings)
         logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
-
-        with autocast(config, device):
-            outputs = generator(images)
-        pose, occlusion = generator.heatmaps(outputs[-1])
-        reconstruction = reconstruct(outputs, true_pose, true_occlusion, mask)
-        values = {"train/reconstruction": reconstruction.detach()}
-        loss = reconstruction
-
-        if config.adversarial and step >= config.game_start * config.steps:
-            # What is not annotated must not give the game away: blank in real and fake maps alike.
-            shown = mask[..., None, None]
-            fake = [None if maps is None else maps * shown for maps in (pose, occlusion)]
-            real = [true_pose * shown, None if occlusion is None else true_occlusion * shown]
-            both = [
-                None if f is None else torch.cat([r, f.detach()]) for r, f in zip(real, fake, strict=True)
-            ]
-            with torch.no_grad():
-                labels = {
-                    "pose": losses.pose_labels(pose, points, config.delta),
-                    "confidence": losses.confidence_labels(fake[0], real[0], config.epsilon),
-                }
-
-            # P and C, on real maps and on G's.
-            for name, player, context in (
-                ("pose", state.pose, [images]),
-                ("confidence", state.confidence, []),
-            ):
-                with autocast(config, device):
-                    answers = player(*context, *both).float()
-                on_real, on_fake = answers.chunk(2)
-                player_loss = losses.discriminator_loss(on_real, on_fake, labels[name], mask)
-                state.optimisers[name].zero_grad()
-                player_loss.backward()
-                state.optimisers[name].step()
-                values |= {f"{name}/loss": player_loss.detach()}
-                values |= _answers(name, on_real.detach(), on_fake.detach(), labels[name], mask)
-
-            # G, through the updated P and C, which do not learn from this.
-            for player in players:
-                player.requires_grad_(False)
-            with autocast(config, device):
-                fooled = state.pose(images, *fake).float(), state.confidence(*fake).float()
-            l_p, l_c = (losses.adversarial_loss(answers, mask) for answers in fooled)
-            loss = losses.generator_loss(reconstruction, l_c, l_p, config.alpha, config.beta)
-            values |= {"train/adversarial_pose": l_p.detach(), "train/adversarial_confidence": l_c.detach()}
-            if logged:
-                values["train/gradient_ratio"] = _gradient_ratio(reconstruction, loss, outputs[-1].pose)
-
-        state.optimisers["generator"].zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(generator.parameters(), config.clip)
-        state.optimisers["generator"].step()
-        for player in players:
-            player.requires_grad_(True)
-        state.averaged.update_parameters(generator)
-        state.step = step + 1
-        recent.append(values | {"train/loss": loss.detach(), "train/gradient_norm": norm})
-        seen += len(images)
+        recent.append(iteration(state, batch, settings, with_ratio=logged))
+        seen += len(batch.images)
 
         if logged:
             row = _means(recent)
@@ -345,7 +242,7 @@ def train(
             speed = seen / (time.perf_counter() - since)
             bar.set_postfix_str(f"loss {row['train/loss']:.3f}, {speed:.0f} images/s")
             if state.step % config.validate_every == 0 or state.step == config.steps:
-                row |= validate(state.averaged.module, photographs, settings, device)
+                row |= validate(state.averaged.module, photographs, settings)
                 pck = row.get("val/pck_0.2/mean", float("nan"))
                 tqdm.write(f"step {state.step}: validation PCK@0.2 {pck:.3f}")
             state.history.append({"step": state.step} | row)
@@ -355,6 +252,74 @@ def train(
             if state.step - saved >= save_every or state.step == config.steps:
                 state.save(checkpoint)
                 saved = state.step
+
+
+def iteration(
+    state: TrainingState, batch: Batch, settings: Settings, with_ratio: bool = False
+) -> dict[str, Tensor]:
+    """One iteration of Algorithm 1; returns its losses and how the players did, without waiting for them.
+
+    One forward pass of G serves all updates of an iteration: those of P and C on its detached maps, then
+    its own on Eq. 4 through the updated P and C. The paper's Algorithm 1 first takes a separate step of G
+    on L_G alone; here that step is part of Eq. 4, which contains L_G, at half the cost.
+
+    with_ratio: also how large the adversarial gradient is beside the reconstruction's.
+    """
+    config, generator = settings.train, state.generator.train()
+    images, points, true_pose, true_occlusion, mask = batch
+    reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
+    precision = functools.partial(autocast, config.precision, images.device)
+
+    with precision():
+        outputs = generator(images)
+    reconstruction = loss = reconstruct(outputs, true_pose, true_occlusion, mask)
+    values = {"train/reconstruction": reconstruction.detach()}
+
+    if config.adversarial and state.step >= config.game_start * config.steps:
+        # What is not annotated must not give the game away: blank in real and fake maps alike.
+        pose, occlusion = generator.heatmaps(outputs[-1])
+        shown = mask[..., None, None]
+        fake = [None if maps is None else maps * shown for maps in (pose, occlusion)]
+        real = [true_pose * shown, None if occlusion is None else true_occlusion * shown]
+        both = [None if f is None else torch.cat([r, f.detach()]) for r, f in zip(real, fake, strict=True)]
+        with torch.no_grad():
+            labels = {
+                "pose": losses.pose_labels(pose, points, config.delta),
+                "confidence": losses.confidence_labels(fake[0], real[0], config.epsilon),
+            }
+
+        # P and C, on real maps and on G's.
+        for name, player, context in (("pose", state.pose, [images]), ("confidence", state.confidence, [])):
+            with precision():
+                answers = player(*context, *both).float()
+            on_real, on_fake = answers.chunk(2)
+            player_loss = losses.discriminator_loss(on_real, on_fake, labels[name], mask)
+            state.optimisers[name].zero_grad()
+            player_loss.backward()
+            state.optimisers[name].step()
+            values |= {f"{name}/loss": player_loss.detach()}
+            values |= _answers(name, on_real.detach(), on_fake.detach(), labels[name], mask)
+
+        # G, through the updated P and C, which do not learn from this.
+        for player in (state.pose, state.confidence):
+            player.requires_grad_(False)
+        with precision():
+            fooled = state.pose(images, *fake).float(), state.confidence(*fake).float()
+        l_p, l_c = (losses.adversarial_loss(answers, mask) for answers in fooled)
+        loss = losses.generator_loss(reconstruction, l_c, l_p, config.alpha, config.beta)
+        values |= {"train/adversarial_pose": l_p.detach(), "train/adversarial_confidence": l_c.detach()}
+        if with_ratio:
+            values["train/gradient_ratio"] = _gradient_ratio(reconstruction, loss, outputs[-1].pose)
+
+    state.optimisers["generator"].zero_grad()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(generator.parameters(), config.clip)
+    state.optimisers["generator"].step()
+    for player in (state.pose, state.confidence):
+        player.requires_grad_(True)
+    state.averaged.update_parameters(generator)
+    state.step += 1
+    return values | {"train/loss": loss.detach(), "train/gradient_norm": norm}
 
 
 def _answers(name: str, on_real: Tensor, on_fake: Tensor, labels: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -380,23 +345,22 @@ def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
     return dict(zip(names, torch.stack(means).tolist(), strict=True))
 
 
-@torch.no_grad()
-def validate(
-    generator: Generator, photographs: Photographs, settings: Settings, device: torch.device
-) -> dict[str, float]:
+@torch.inference_mode()
+def validate(generator: Generator, photographs: Photographs, settings: Settings) -> dict[str, float]:
     """PCK of the validation part during training: without the flip test, in the precision of training."""
     generator.eval()
     crops, some = photographs.crops, photographs.validation
-    error = []
-    with autocast(settings.train, device):
-        found = inference.predict(generator, crops, some, settings.cache, batch=64, flip=False)
-        for part in inference.batches(some, 64):
-            batch = plain_batch(part, photographs, settings, device)
-            reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
+    reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
+    error, points = 0.0, []
+    for part in inference.batches(some, 64):
+        batch = plain_batch(part, photographs, settings)
+        with autocast(settings.train.precision, photographs.device):
             outputs = generator(batch.images)
-            error.append(reconstruct(outputs, batch.pose, batch.occlusion, batch.mask) * len(part))
-    measured = summary(found.points, crops.originals[some], crops.annotated[some])
-    return {"val/reconstruction": float(sum(error)) / len(some)} | {
+        error += reconstruct(outputs, batch.pose, batch.occlusion, batch.mask) * len(part)
+        found = inference.locate(*generator.heatmaps(outputs[-1]), crops.affines[part], settings.cache)
+        points.append(found.points)
+    measured = summary(np.concatenate(points), crops.originals[some], crops.annotated[some])
+    return {"val/reconstruction": float(error) / len(some)} | {
         f"val/{measure}/{group}": value
         for measure, values in measured.items()
         for group, value in values.items()

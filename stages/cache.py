@@ -1,13 +1,14 @@
 """Crops, target heatmaps and split of the data set: data/cache, data/heatmaps.npz, data/split.csv."""
 
+import csv
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
 from pipeline import cache
 from pipeline.lspet import image_paths
 from pipeline.settings import load
-from pipeline.split import near_duplicates, split
+from pipeline.split import PARTS, near_duplicates, split
 from stages import stage
 
 
@@ -20,10 +21,11 @@ def main() -> None:
 
     groups = near_duplicates(hashes, settings.split.near_duplicate_bits)
     parts = split(groups, settings.split.validation, settings.split.test, settings.split.seed)
-    names = [path.name for path in image_paths(dataset)]
-    table = pd.DataFrame({"image": names, "group": groups, "part": parts})
-    table.to_csv("data/split.csv", index=False)
-    print(", ".join(f"{part} {count:,}" for part, count in table.part.value_counts().items()))
+    with Path("data/split.csv").open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["image", "group", "part"])
+        rows.writerows(zip((path.name for path in image_paths(dataset)), groups, parts, strict=True))
+    print(", ".join(f"{part} {np.sum(parts == part):,}" for part in PARTS))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from pipeline import PipelineError, cache, drawing, evaluation, tracking, weights
+from pipeline.device import default_device
 from pipeline.settings import Cache, load
 from stages import pictures, stage
 
@@ -30,7 +30,7 @@ def main() -> None:
     folder = parser.parse_args().lsp
     settings = load()
     Path("metrics").mkdir(exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     generator, made_by = weights.load(WEIGHTS)
     geometry = Cache(**made_by["cache"])
     if folder:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from pipeline import drawing, inference
+from pipeline import drawing, heatmaps, inference
 from pipeline.cache import Crops, Heatmaps, input_points, invert, stored_size, transform
 from pipeline.evaluation import Evaluation, cover
 from pipeline.generator import Generator
@@ -55,7 +55,8 @@ def log(
     run.figure(
         drawing.heatmaps(images, pose, occlusion, covered.points.numpy()), f"pictures/{part}_heatmaps.png"
     )
-    true_pose, _ = targets.expand(rows)
+    x, y = (torch.from_numpy(factor[rows]).float() for factor in (targets.x, targets.y))
+    true_pose = heatmaps.expand(x, y)
     true_occlusion = true_pose * covered.occluded[..., None, None]
     run.figure(
         drawing.heatmaps(images, true_pose.numpy(), true_occlusion.numpy()), f"pictures/{part}_targets.png"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from pipeline import cache, drawing, evaluation, tracking, training, weights
+from pipeline.device import default_device, deterministic, device_name
 from pipeline.settings import load, main_root
 from stages import pictures, stage
 
@@ -18,13 +18,14 @@ WEIGHTS = Path("models/generator.safetensors")
 def main() -> None:
     settings = load()
     Path("metrics").mkdir(exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     parts = pd.read_csv("data/split.csv").part
     photographs = training.Photographs(
         crops=cache.load(Path("data/cache")),
         targets=cache.load_heatmaps(Path("data/heatmaps.npz")),
         train=np.flatnonzero(parts == "train"),
         validation=np.flatnonzero(parts == "validation"),
+        device=device,
     )
     made_by = {
         "data": {"name": settings.data.name},
@@ -51,11 +52,11 @@ def main() -> None:
     tags = {
         "fingerprint": fingerprint,
         "data.sha256": tracking.digest(data[0]),
-        "device": training.device_name(device),
+        "device": device_name(device),
     }
     with tracking.training_run(settings, tags=tags, resumed=state.step > 0) as run:
-        with training.deterministic(settings.train.deterministic):
-            training.train(state, photographs, settings, device, checkpoint, run.log)
+        with deterministic(settings.train.deterministic):
+            training.train(state, photographs, settings, checkpoint, run.log)
         weights.save(WEIGHTS, state.averaged.module, made_by)
         curve = pd.DataFrame(state.history)
         curve.to_csv("metrics/learning_curve.csv", index=False, float_format="%.6g")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from pipeline.heatmaps import decode, expand, factors, render
+from pipeline.heatmaps import decode, render
 
 
 def test_a_peak_has_the_values_of_a_gaussian_with_x_to_the_right_and_y_down():
@@ -31,8 +31,6 @@ def test_the_peak_is_1_where_the_point_is_a_pixel():
 def test_a_joint_without_a_place_has_an_empty_heatmap(point):
     nowhere, somewhere = render(torch.tensor([point, (3.0, 3.0)]), size=8, sigma=1.0)
     assert (nowhere == 0).all() and somewhere.max() == 1
-    x, y = factors(torch.tensor([point]), 8, 1.0)
-    assert (x == 0).all() and (y == 0).all()
 
 
 def test_render_takes_arrays_lists_and_whole_numbers():
@@ -42,24 +40,11 @@ def test_render_takes_arrays_lists_and_whole_numbers():
     assert_close(render([[2, 5]], 8, 1.0), expected)
 
 
-def test_the_expanded_factors_are_the_rendered_heatmaps_in_any_batch():
+def test_maps_do_not_depend_on_the_batch_they_are_rendered_in():
     points = torch.rand(2, 3, 14, 2, generator=torch.Generator().manual_seed(0)) * 16
-    x, y = factors(points, 16, 1.3)
-    assert x.shape == y.shape == (2, 3, 14, 16)
-    maps = expand(x, y)
+    maps = render(points, 16, 1.3)
     assert maps.shape == (2, 3, 14, 16, 16)
-    assert_close(maps, render(points, 16, 1.3), rtol=0, atol=0)
     assert_close(maps[1, 2], render(points[1, 2], 16, 1.3), rtol=0, atol=0)
-
-
-def test_factors_in_half_precision_are_a_thirtieth_of_the_map_and_as_good():
-    points = torch.rand(14, 2, generator=torch.Generator().manual_seed(1)) * 63
-    x, y = (factor.half() for factor in factors(points, 64, 1.5))
-    dense = render(points, 64, 1.5)
-    assert (expand(x.float(), y.float()) - dense).abs().max() < 1e-3
-    stored = x.nbytes + y.nbytes
-    assert stored == 14 * 2 * 64 * 2
-    assert dense.half().nbytes / stored == 32 and dense.nbytes / stored == 64
 
 
 @given(
@@ -70,10 +55,8 @@ def test_factors_in_half_precision_are_a_thirtieth_of_the_map_and_as_good():
 @settings(max_examples=50, deadline=None)
 def test_decoding_finds_rendered_points_again_up_to_the_border(points, sigma, stored_in_half):
     points = torch.tensor(points)
-    x, y = factors(points, 32, sigma)
-    if stored_in_half:
-        x, y = x.half().float(), y.half().float()
-    found, scores = decode(expand(x, y))
+    maps = render(points, 32, sigma)
+    found, scores = decode(maps.half() if stored_in_half else maps)
     assert (found - points).abs().max() < 0.1
     nearest = points - points.round().clamp(0, 31)
     assert_close(scores, torch.exp(-(nearest**2).sum(-1) / (2 * sigma**2)), rtol=0, atol=2e-3)

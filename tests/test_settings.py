@@ -213,3 +213,17 @@ def test_a_file_without_settings_is_refused_in_one_sentence(content, tmp_path):
     (tmp_path / "params.yaml").write_bytes(content)
     with pytest.raises(SettingsError, match="params.yaml: "):
         load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("name", ["quickstart.args", "gpu.args"])
+def test_the_overrides_that_come_with_the_project_are_valid(name):
+    values = yaml.safe_load(PARAMS.read_text())
+    lines = [line for line in PARAMS.with_name(name).read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 5
+    for line in lines:
+        flag, override = line.split()
+        key, value = override.split("=")
+        group, key = key.split(".")
+        assert flag == "-S" and key in values[group]
+        values[group][key] = yaml.safe_load(value)
+    check(values, name)

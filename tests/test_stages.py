@@ -14,15 +14,16 @@ CHECKS_ONLY = {"pipeline/settings.py"}  # holds no values, as test_settings show
 OBSERVES_ONLY = {"pipeline/tracking.py", "pipeline/drawing.py", "stages/pictures.py"}
 RANK = (
     {"settings"},
-    {"download", "figures", "lspet"},
+    {"download", "figures", "lspet", "device", "optimisation"},
     {"split", "heatmaps", "metrics"},
-    {"cache", "augmentation", "layers"},
+    {"cache", "augmentation", "layers", "comparison"},
     {"generator"},
     {"discriminators", "losses", "weights"},
     {"inference"},
     {"evaluation"},
     {"training"},
 )
+COMMANDS = {"ablation"}  # above all of these: run by people, imported by nothing
 
 
 def imports(path: Path) -> set[str]:
@@ -115,9 +116,10 @@ def test_imports_run_one_way_from_stages_down_to_settings():
         used = {Path(file).stem for file in imports(path)} - {"__init__"}
         assert not any(file.startswith("stages/") for file in imports(path))
         if path.stem in rank:
+            assert not used & COMMANDS
             assert all(rank[name] < rank[path.stem] for name in used), f"{path.stem} imports {used}"
         else:
-            assert path.stem in {"__init__", "tracking", "drawing"}
+            assert path.stem in {"__init__", "tracking", "drawing", *COMMANDS}
 
 
 def test_the_library_never_reads_params_yaml_itself():

@@ -1,0 +1,143 @@
+"""The paper's ablation, from finished experiments: metrics/ablation.csv and metrics/ablation.png.
+
+    dvc exp run --queue --name ablation -S model.occlusion=false,true -S train.adversarial=false,true \
+      -S train.seed=0,1
+    dvc queue start
+    python -m pipeline.ablation ablation
+
+Each experiment's weights are measured again on the validation and the test part, joint by joint, so that
+variants are compared on the same photographs and under the same occluders.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import dvc.api
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline import PipelineError, cache, drawing, weights
+from pipeline.comparison import compare
+from pipeline.device import default_device
+from pipeline.evaluation import MEASURES, evaluate
+from pipeline.metrics import normalised_distance
+
+WEIGHTS = "models/generator.safetensors"
+VARIANTS = {  # (model.occlusion, train.adversarial)
+    (False, False): "single task",
+    (True, False): "+ occlusion task",
+    (False, True): "+ discriminators",
+    (True, True): "both",
+}
+PARTS = ("validation", "test")
+JOINTS = ("all", "covered", "uncovered")
+Distances = Mapping[tuple[str, str, str], np.ndarray]  # (part, joints, measure) -> (N, 14)
+
+
+def experiments(prefix: str) -> list[str]:
+    """Names of the finished experiments that begin with the prefix."""
+    table = dvc.api.exp_show()
+    named = {row["Experiment"] for row in table if row["Experiment"] and row.get("State") != "Failed"}
+    found = sorted(each for each in named if each.startswith(prefix))
+    if not found:
+        raise PipelineError(f"no experiment's name begins with {prefix!r}: `dvc exp list` names them")
+    return found
+
+
+def fetch(experiment: str, folder: Path) -> Path:
+    """The weights of an experiment as a file in a folder."""
+    path = folder / f"{experiment}.safetensors"
+    try:
+        path.write_bytes(dvc.api.read(WEIGHTS, rev=experiment, mode="rb"))
+    except Exception as error:  # of DVC's many
+        raise PipelineError(f"{experiment}: its {WEIGHTS} cannot be read: {error}") from error
+    return path
+
+
+def distances(generator, geometry, crops: cache.Crops, parts: pd.Series) -> Distances:
+    """Normalised distances of a generator's joints on both parts, as they are and under occluders."""
+    result = {}
+    for part in PARTS:
+        some = np.flatnonzero(parts == part)
+        found = evaluate(generator, crops, some, geometry, default_device())
+        truth, annotated = crops.originals[some], crops.annotated[some]
+        for joints, points, which in (
+            ("all", found.found.points, annotated),
+            ("covered", found.found_covered.points, annotated & found.covered),
+            ("uncovered", found.found_covered.points, annotated & ~found.covered),
+        ):
+            for measure, (size, _) in MEASURES.items():
+                result[part, joints, measure] = normalised_distance(
+                    points, truth, which, size(truth, annotated)
+                )
+    return result
+
+
+def summarise(measured: Mapping[str, list[Distances]]) -> pd.DataFrame:
+    """The rows of `compare` for each part, kind of joints and measure."""
+    tables = []
+    for part in PARTS:
+        for joints in JOINTS:
+            for measure, (_, threshold) in MEASURES.items():
+                seeds = {
+                    name: [each[part, joints, measure] for each in runs] for name, runs in measured.items()
+                }
+                table = compare(seeds, threshold)
+                for column, value in (("measure", measure), ("joints", joints), ("part", part)):
+                    table.insert(0, column, value)
+                tables.append(table)
+    return pd.concat(tables, ignore_index=True).round(6)
+
+
+def same_but_for_the_variant(settings: Mapping[str, dict]) -> None:
+    """Raises PipelineError where experiments differ in more than the variant and the seed."""
+    free = {("model", "occlusion"), ("train", "adversarial"), ("train", "seed")}
+    reference = None
+    for name, groups in settings.items():
+        fixed = {
+            (group, key): value
+            for group, values in groups.items()
+            for key, value in values.items()
+            if (group, key) not in free
+        }
+        reference = reference or (name, fixed)
+        different = sorted(".".join(key) for key in fixed if fixed[key] != reference[1].get(key))
+        if different:
+            raise PipelineError(
+                f"{name} and {reference[0]} differ in {', '.join(different)}: not one ablation's"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prefix", help="what the names of the experiments begin with")
+    names = experiments(parser.parse_args().prefix)
+    crops, parts = cache.load(Path("data/cache")), pd.read_csv("data/split.csv").part
+    measured, settings = {name: [] for name in VARIANTS.values()}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: fetch(name, Path(folder)) for name in names}
+        settings = {name: weights.read_settings(file) for name, file in files.items()}
+        same_but_for_the_variant(settings)
+        for name, file in tqdm(files.items(), "measure", unit=" experiments"):
+            generator, made_by = weights.load(file)
+            variant = VARIANTS[made_by["model"]["occlusion"], made_by["train"]["adversarial"]]
+            geometry = weights.Cache(**made_by["cache"])
+            measured[variant].append(distances(generator, geometry, crops, parts))
+    missing = [variant for variant, runs in measured.items() if not runs]
+    if missing:
+        raise PipelineError(f"no experiment of the variant {', '.join(missing)} among {', '.join(names)}")
+    table = summarise(measured)
+    table.to_csv("metrics/ablation.csv", index=False)
+    drawing.ablation(table).savefig("metrics/ablation.png")
+    print(table[table.measure == "pck_0.2"].to_string(index=False, float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PipelineError as error:
+        sys.exit(f"error: {error}")

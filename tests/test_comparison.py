@@ -1,0 +1,86 @@
+"""Variants beside each other: hand-worked shares, paired intervals, and what makes an ablation."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import PipelineError, ablation, drawing
+from pipeline.comparison import compare
+
+RNG = np.random.default_rng(0)
+
+
+def test_means_spread_and_difference_are_those_of_the_seeds():
+    # 4 photographs, every joint counts: shares below 0.2 of 0.25 and 0.75, then of 1.
+    quarter, three = np.full((4, 14), 1.0), np.full((4, 14), 0.1)
+    quarter[0], three[0] = 0.1, 1.0
+    table = compare({"a": [quarter, three], "b": [np.full((4, 14), 0.1)]}, 0.2)
+    assert table.variant.tolist() == ["a", "b"] and table.seeds.tolist() == [2, 1]
+    assert table["mean"].tolist() == [0.5, 1.0] and table.difference.tolist() == [0.0, 0.5]
+    assert table.sd[0] == pytest.approx(0.5 / 2**0.5) and np.isnan(table.sd[1])
+    assert (table.low[0], table.high[0]) == (0, 0)
+
+
+def test_the_bootstrap_is_paired():
+    """Where one variant is right in exactly one photograph of ten more, chance cannot make it worse."""
+    one = np.where(RNG.random((100, 14)) < 0.5, 0.1, 1.0)
+    other = one.copy()
+    other[::10] = 0.1
+    table = compare({"one": [one], "other": [other]}, 0.2)
+    assert 0 < table.low[1] < table.difference[1] < table.high[1] < 0.12
+
+
+def test_an_interval_covers_the_difference_that_is_there():
+    """Of 40 experiments without a difference, about 2 intervals miss zero."""
+    missed = 0
+    for _ in range(40):
+        one, other = (np.where(RNG.random((80, 14)) < 0.6, 0.1, 1.0) for _ in range(2))
+        table = compare({"one": [one], "other": [other]}, 0.2)
+        missed += not table.low[1] <= 0 <= table.high[1]
+    assert missed <= 7
+
+
+def test_joints_that_do_not_count_are_left_out():
+    distance = np.full((5, 14), 0.1)
+    distance[:3] = np.nan
+    distance[3, 0] = 1.0
+    table = compare({"one": [distance]}, 0.2)
+    assert table["mean"][0] == pytest.approx((0.5 + 13) / 14)
+
+
+def measured(rng, better):
+    return {
+        (part, joints, measure): np.where(rng.random((50, 14)) < 0.5 + better, 0.1, 1.0)
+        for part in ablation.PARTS
+        for joints in ablation.JOINTS
+        for measure in ablation.MEASURES
+    }
+
+
+def test_a_summary_has_a_row_for_each_part_kind_of_joint_measure_and_variant_and_can_be_drawn(tmp_path):
+    runs = {name: [measured(RNG, 0.05 * i)] * 2 for i, name in enumerate(ablation.VARIANTS.values())}
+    table = ablation.summarise(runs)
+    assert len(table) == 2 * 3 * 2 * 4
+    keys = ["part", "joints", "measure", "variant"]
+    assert not table.duplicated(keys).any() and not table.isna().any().any()
+    drawing.ablation(table).savefig(tmp_path / "ablation.png")
+    assert (tmp_path / "ablation.png").stat().st_size > 10_000
+
+
+def test_experiments_that_differ_in_more_than_variant_and_seed_are_no_ablation():
+    one = {"model": {"occlusion": True, "stacks": 1}, "train": {"seed": 0, "adversarial": True, "steps": 5}}
+    other = {
+        "model": {"occlusion": False, "stacks": 1},
+        "train": {"seed": 1, "adversarial": False, "steps": 5},
+    }
+    ablation.same_but_for_the_variant({"a": one, "b": other})
+    longer = other | {"train": other["train"] | {"steps": 6}}
+    with pytest.raises(PipelineError, match="b and a differ in train.steps"):
+        ablation.same_but_for_the_variant({"a": one, "b": longer})
+
+
+def test_the_table_of_a_summary_is_a_frame_that_reads_back(tmp_path):
+    runs = {name: [measured(RNG, 0.0)] for name in ablation.VARIANTS.values()}
+    table = ablation.summarise(runs)
+    table.to_csv(tmp_path / "ablation.csv", index=False)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "ablation.csv"), table)

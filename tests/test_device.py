@@ -1,0 +1,41 @@
+"""The device: bf16 where it is wanted, determinism for a while only."""
+
+import pytest
+import torch
+
+from pipeline.device import autocast, deterministic, upload
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "expected"),
+    [
+        ("fp32", True, torch.float32),
+        ("bf16", False, torch.bfloat16),
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+    ],
+)
+def test_bf16_is_used_where_it_is_asked_for_or_native(monkeypatch, precision, native, expected):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    with autocast(precision, CPU):
+        assert torch.nn.Conv2d(1, 1, 1)(torch.zeros(1, 1, 2, 2)).dtype == expected
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_determinism_is_asked_of_torch_for_the_time_of_the_training_only():
+    assert not torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    with deterministic(True):
+        assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+    with deterministic(False):
+        assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark == benchmark
+
+
+def test_a_cpu_uploads_nothing():
+    tensor = torch.ones(3)
+    assert upload(tensor, CPU) is tensor
