@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from benchmarks import growth, parts
+from benchmarks.machine import cpu
 from pipeline.device import default_device, device_name
 from pipeline.settings import load
 
@@ -57,21 +58,9 @@ def line(row: parts.Row) -> str:
 
 def machine(device: torch.device) -> dict[str, str | int | float]:
     """What the numbers were measured on."""
-    model = (
-        next(
-            (
-                each.partition(": ")[2]
-                for each in Path("/proc/cpuinfo").read_text().splitlines()
-                if "model name" in each
-            ),
-            platform.processor(),
-        )
-        if Path("/proc/cpuinfo").exists()
-        else platform.processor()
-    )
     return {
         "device": device_name(device),
-        "cpu": model,
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(terse=True),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.io import loadmat, savemat
 
-from benchmarks.parts import ROOT, Row, changed, noise, trainer
+from benchmarks.parts import ROOT, Row, changed, new_generator, noise, trainer
 from benchmarks.timing import peak_memory, race
 from pipeline import cache, evaluation, training
 from pipeline.lspet import image_paths
@@ -67,10 +67,7 @@ def first(dataset: Path, count: int, folder: Path) -> Path:
 
 def evaluation_rows(settings: Settings, photographs: training.Photographs) -> list[Row]:
     """Photographs a second of the evaluation, with flip test, and once more under occluders."""
-    generator, crops = (
-        training.TrainingState(settings, photographs.device).generator.eval(),
-        photographs.crops,
-    )
+    generator, crops = new_generator(settings, photographs.device).eval(), photographs.crops
     result = []
     for count in (100, 200, 400):
         some, device = np.arange(count), photographs.device

@@ -7,8 +7,6 @@ itself, so it gets the whole photograph, and also the box around the annotated j
 import argparse
 import json
 import os
-import platform
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from benchmarks.machine import cpu
 from pipeline import PipelineError, metrics
 from pipeline.lspet import JOINTS, load_annotations
 
@@ -143,10 +142,7 @@ def use_one_core() -> dict:
     cores = 1 if hasattr(os, "sched_setaffinity") else os.cpu_count()  # macOS cannot
     if cores == 1:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    cpuinfo = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
-    cpu = named[1] if named else platform.processor()
-    return {"cpu": cpu, "cores": os.cpu_count(), "cores_used": cores}
+    return {"cpu": cpu(), "cores": os.cpu_count(), "cores_used": cores}
 
 
 def table(rows: list[dict]) -> str:

@@ -13,10 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import peers
 from benchmarks.timing import peak_memory, process, race
-from pipeline import cache, evaluation, heatmaps, inference, training
+from pipeline import cache, evaluation, heatmaps, inference, training, weights
 from pipeline.augmentation import normalise
 from pipeline.cache import stored_size, stride
 from pipeline.device import autocast, upload
+from pipeline.generator import Generator
 from pipeline.lspet import image_paths
 from pipeline.settings import Settings
 from pipeline.settings import check as checked
@@ -85,6 +86,12 @@ def trainer(settings: Settings, photographs: training.Photographs):
         training.iteration(state, training.training_batch(state.step, photographs, settings), settings)
 
     return step
+
+
+def new_generator(settings: Settings, device: torch.device) -> Generator:
+    """An untrained generator, laid out in memory as training lays it out."""
+    generator = weights.build(settings.model, settings.cache)
+    return generator.to(device=device, memory_format=torch.channels_last)
 
 
 def full_size(settings: Settings) -> Settings:
@@ -185,8 +192,7 @@ def train_step(settings: Settings, photographs: training.Photographs) -> list[Ro
 
 def arithmetic(settings: Settings, device: torch.device) -> list[Row]:
     """Arithmetic rate of G's forward and backward pass beside the machine's own large matrix product."""
-    state = training.TrainingState(settings, device)
-    generator, size = state.generator.train(), settings.cache.input_size
+    generator, size = new_generator(settings, device).train(), settings.cache.input_size
     images = torch.randn(settings.train.batch, 3, size, size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     matrix = torch.randn(MATRIX, MATRIX, device=device).bfloat16()
@@ -218,10 +224,8 @@ def arithmetic(settings: Settings, device: torch.device) -> list[Row]:
 def prediction(settings: Settings, photographs: training.Photographs) -> list[Row]:
     """Joints of 32 crops with flip test; and of the 1,000 photographs of a test part, in fp32."""
     device, crops, geometry = photographs.device, photographs.crops, settings.cache
-    ours = training.TrainingState(settings, device).generator.eval()
-    plain = (
-        training.TrainingState(settings, device).generator.eval().to(memory_format=torch.contiguous_format)
-    )
+    ours = new_generator(settings, device).eval()
+    plain = weights.build(settings.model, settings.cache).to(device).eval()
     images = inference.inputs(crops, np.arange(32), geometry).to(device)
 
     @torch.inference_mode()

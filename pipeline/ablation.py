@@ -25,6 +25,7 @@ from pipeline.comparison import compare
 from pipeline.device import default_device
 from pipeline.evaluation import MEASURES, evaluate
 from pipeline.metrics import normalised_distance
+from pipeline.settings import Cache
 
 WEIGHTS = "models/generator.safetensors"
 VARIANTS = {  # (model.occlusion, train.adversarial)
@@ -117,7 +118,7 @@ def main() -> None:
     parser.add_argument("prefix", help="what the names of the experiments begin with")
     names = experiments(parser.parse_args().prefix)
     crops, parts = cache.load(Path("data/cache")), pd.read_csv("data/split.csv").part
-    measured, settings = {name: [] for name in VARIANTS.values()}, {}
+    measured = {name: [] for name in VARIANTS.values()}
     with tempfile.TemporaryDirectory() as folder:
         files = {name: fetch(name, Path(folder)) for name in names}
         settings = {name: weights.read_settings(file) for name, file in files.items()}
@@ -125,7 +126,7 @@ def main() -> None:
         for name, file in tqdm(files.items(), "measure", unit=" experiments"):
             generator, made_by = weights.load(file)
             variant = VARIANTS[made_by["model"]["occlusion"], made_by["train"]["adversarial"]]
-            geometry = weights.Cache(**made_by["cache"])
+            geometry = Cache(**made_by["cache"])
             measured[variant].append(distances(generator, geometry, crops, parts))
     missing = [variant for variant, runs in measured.items() if not runs]
     if missing:
