@@ -16,35 +16,35 @@ from pipeline.device import default_device, device_name
 from pipeline.settings import load
 
 RESULTS = Path(__file__).parent / "results"
+WORK = {
+    "start": lambda settings, photographs: parts.start(),
+    "cache": lambda settings, photographs: parts.cache_stage(),
+    "heatmaps": lambda settings, photographs: parts.target_heatmaps(),
+    "step": parts.train_step,
+    "arithmetic": lambda settings, photographs: parts.arithmetic(settings, photographs.device),
+    "prediction": parts.prediction,
+    "growth": growth.rows,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", help="names of parts; all where left out")
+    parser.add_argument("--only", nargs="+", choices=list(WORK), default=list(WORK), help="some parts alone")
+    wanted = parser.parse_args().only
     device, settings = default_device(), load(parts.ROOT / "params.yaml")
     photographs = parts.noise(settings, device)
-    work = {
-        "start": parts.start,
-        "cache": parts.cache_stage,
-        "heatmaps": parts.target_heatmaps,
-        "step": lambda: parts.train_step(settings, photographs),
-        "arithmetic": lambda: parts.arithmetic(settings, device),
-        "prediction": lambda: parts.prediction(settings, photographs),
-        "growth": lambda: growth.rows(settings, photographs),
-    }
-    wanted = parser.parse_args().only or list(work)
     print(f"{machine(device)['device']}; the machine should do nothing else\n", flush=True)
     print(f"{'':58}{'ours':>10}{'reference':>11} {'':9}{'ratio':>8}  bar", flush=True)
     rows = []
     for name in wanted:
-        for row in work[name]():
+        for row in WORK[name](settings, photographs):
             rows.append(row)
             print(line(row), flush=True)
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{'cpu' if device.type == 'cpu' else 'gpu'}.json"
     table = [row._asdict() | {"met": row.met} for row in rows]
     table = [{key: None if str(value) == "nan" else value for key, value in row.items()} for row in table]
-    if wanted == list(work):
+    if wanted == list(WORK):
         file.write_text(json.dumps({"machine": machine(device), "rows": table}, indent=2) + "\n")
         print(f"\nwritten to {file.relative_to(parts.ROOT)}")
 

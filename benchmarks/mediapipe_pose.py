@@ -23,22 +23,16 @@ from tqdm import tqdm
 
 from benchmarks.machine import cpu
 from pipeline import PipelineError, metrics
+from pipeline.cache import pixel_box
 from pipeline.lspet import JOINTS, load_annotations
+from pipeline.settings import Cache, load
 
 RESULT = Path("benchmarks/results/mediapipe.json")
 MODELS = {"heavy": 2, "full": 1}  # MediaPipe's model_complexity
 INPUTS = ("photograph", "box")
 CONFIDENCES = (0.5, 0.1)  # least certainty of a detected person; 0.5 is MediaPipe's default
-BOX = 1.25  # side of the person box over the extent of the joints: cache.box in params.yaml
 BODY = slice(0, 12)  # the joints that MediaPipe has too: JOINTS without neck and head top
 LANDMARKS = [mediapipe.solutions.pose.PoseLandmark[joint.upper()] for joint in JOINTS[BODY]]
-
-
-def pixel_boxes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First pixels (N, 2) and sides (N,), whole px, of the person boxes of points (N, 14, 2), as in the cache."""
-    low, high = np.nanmin(points, axis=1), np.nanmax(points, axis=1)
-    side = np.rint(np.maximum(BOX * (high - low).max(axis=-1), 8.0)).astype(int)
-    return np.rint((low + high) / 2 - (side[:, None] - 1) / 2).astype(int), side
 
 
 def crop(image: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
@@ -92,14 +86,14 @@ def read(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def measure(paths: list[Path], points: np.ndarray) -> list[dict]:
+def measure(paths: list[Path], points: np.ndarray, cache: Cache) -> list[dict]:
     """A row a variant, with the median time of a call, for photographs with annotated points (N, 14, 2)."""
     first = read(paths[0])
     poses = {each: open_pose(*each, first) for each in product(MODELS, CONFIDENCES)}
     variants = list(product(MODELS, INPUTS, CONFIDENCES))
     found = {each: np.full(points.shape, np.nan) for each in variants}
     seconds = {each: np.empty(len(paths)) for each in variants}
-    corners, sides = pixel_boxes(points)
+    corners, sides = pixel_box(points, cache.model_copy(update={"margin": 1.0}))  # ours without the margin
     # All variants of a photograph in a row: what else the machine does then slows them all alike.
     for i, path in enumerate(tqdm(paths, desc="MediaPipe Pose", unit=" photographs")):
         image = read(path)
@@ -171,9 +165,10 @@ def main() -> None:
     some = np.flatnonzero(split.part == "test")[: options.limit]
     images = list(split.image[some])
     ours = our_joints(data / "predictions.csv", images)
+    cache = load().cache
     machine = use_one_core()
     rows = [row("ours", "generator", "box", None, ours, points[some])]
-    rows += measure([data / "lspet/images" / image for image in images], points[some])
+    rows += measure([data / "lspet/images" / image for image in images], points[some], cache)
     RESULT.parent.mkdir(exist_ok=True)
     result = {"photographs": len(some), "machine": machine, "rows": rows}
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
