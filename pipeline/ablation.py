@@ -1,7 +1,6 @@
 """The paper's ablation, from finished experiments: metrics/ablation.csv and metrics/ablation.png.
 
-    dvc exp run --queue --name ablation -S model.occlusion=false,true -S train.adversarial=false,true \
-      -S train.seed=0,1
+    dvc exp run --queue --name ablation $(sed 's/#.*//' ablation.args)
     dvc queue start
     python -m pipeline.ablation ablation
 
@@ -18,6 +17,7 @@ from pathlib import Path
 import dvc.api
 import numpy as np
 import pandas as pd
+from dvc.repo import Repo
 from tqdm import tqdm
 
 from pipeline import PipelineError, cache, drawing, weights
@@ -25,7 +25,7 @@ from pipeline.comparison import compare
 from pipeline.device import default_device
 from pipeline.evaluation import MEASURES, evaluate
 from pipeline.metrics import normalised_distance
-from pipeline.settings import Cache
+from pipeline.settings import Cache, Settings, load
 
 WEIGHTS = "models/generator.safetensors"
 VARIANTS = {  # (model.occlusion, train.adversarial)
@@ -39,23 +39,31 @@ JOINTS = ("all", "covered", "uncovered")
 Distances = Mapping[tuple[str, str, str], np.ndarray]  # (part, joints, measure) -> (N, 14)
 
 
-def experiments(prefix: str) -> list[str]:
-    """Names of the finished experiments that begin with the prefix."""
-    table = dvc.api.exp_show()
-    named = {row["Experiment"] for row in table if row["Experiment"] and row.get("State") != "Failed"}
-    found = sorted(each for each in named if each.startswith(prefix))
-    if not found:
-        raise PipelineError(f"no experiment's name begins with {prefix!r}: `dvc exp list` names them")
+def experiments(prefix: str) -> dict[str, str]:
+    """Names of the finished experiments that begin with the prefix, of any commit, and their revisions."""
+    with Repo() as repo:
+        finished = repo.experiments.ls(all_commits=True).values()
+    named = sorted(each for some in finished for each in some if each[0].startswith(prefix))
+    if not named:
+        raise PipelineError(
+            f"no finished experiment's name begins with {prefix!r}: `dvc exp list --all-commits` names them"
+        )
+    found = dict(named)
+    if len(found) < len(named):
+        raise PipelineError(
+            f"experiments of several commits are called the same among {', '.join(found)}: remove those"
+            " that do not count by `dvc exp remove --rev COMMIT NAME`"
+        )
     return found
 
 
-def fetch(experiment: str, folder: Path) -> Path:
+def fetch(name: str, revision: str, folder: Path) -> Path:
     """The weights of an experiment as a file in a folder."""
-    path = folder / f"{experiment}.safetensors"
+    path = folder / f"{name}.safetensors"
     try:
-        path.write_bytes(dvc.api.read(WEIGHTS, rev=experiment, mode="rb"))
+        path.write_bytes(dvc.api.read(WEIGHTS, rev=revision, mode="rb"))
     except Exception as error:  # of DVC's many
-        raise PipelineError(f"{experiment}: its {WEIGHTS} cannot be read: {error}") from error
+        raise PipelineError(f"{name}: its {WEIGHTS} cannot be read: {error}") from error
     return path
 
 
@@ -113,16 +121,31 @@ def same_but_for_the_variant(settings: Mapping[str, dict]) -> None:
             )
 
 
+def same_photographs(name: str, made_by: Mapping[str, dict], settings: Settings) -> None:
+    """Raises PipelineError where an experiment was not trained on the workspace's data/cache."""
+    here = {"data": {"name": settings.data.name}, "cache": settings.cache.model_dump()}
+    for group, values in here.items():
+        for key, value in values.items():
+            if made_by[group][key] != value:
+                raise PipelineError(
+                    f"{name} was trained with {group}.{key} = {made_by[group][key]}, but params.yaml has {value}:"
+                    f" `dvc exp apply {name}` brings its photographs"
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prefix", help="what the names of the experiments begin with")
-    names = experiments(parser.parse_args().prefix)
-    crops, parts = cache.load(Path("data/cache")), pd.read_csv("data/split.csv").part
+    found = experiments(parser.parse_args().prefix)
     measured = {name: [] for name in VARIANTS.values()}
     with tempfile.TemporaryDirectory() as folder:
-        files = {name: fetch(name, Path(folder)) for name in names}
+        files = {name: fetch(name, revision, Path(folder)) for name, revision in found.items()}
         settings = {name: weights.read_settings(file) for name, file in files.items()}
         same_but_for_the_variant(settings)
+        same_photographs(*next(iter(settings.items())), load())
+        if not Path("data/split.csv").exists():
+            raise PipelineError("data/split.csv is missing: run `dvc repro cache` first")
+        crops, parts = cache.load(Path("data/cache")), pd.read_csv("data/split.csv").part
         for name, file in tqdm(files.items(), "measure", unit=" experiments"):
             generator, made_by = weights.load(file)
             variant = VARIANTS[made_by["model"]["occlusion"], made_by["train"]["adversarial"]]
@@ -130,7 +153,7 @@ def main() -> None:
             measured[variant].append(distances(generator, geometry, crops, parts))
     missing = [variant for variant, runs in measured.items() if not runs]
     if missing:
-        raise PipelineError(f"no experiment of the variant {', '.join(missing)} among {', '.join(names)}")
+        raise PipelineError(f"no experiment of the variant {', '.join(missing)} among {', '.join(found)}")
     table = summarise(measured)
     table.to_csv("metrics/ablation.csv", index=False)
     drawing.ablation(table).savefig("metrics/ablation.png")

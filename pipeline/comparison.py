@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.metrics import share_below
+from pipeline.metrics import bootstrap, share_below
 
 RESAMPLES, SEED = 2000, 0
 
@@ -22,15 +22,13 @@ def compare(variants: Mapping[str, Sequence[np.ndarray]], threshold: float) -> p
     difference, low, high (95 % of the paired bootstrap over photographs, of the means over seeds).
     """
     baseline, *_ = variants
-    count = len(variants[baseline][0])
-    drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     resampled = {
-        name: np.mean([_resampled(each, threshold, drawn.astype(np.float64)) for each in seeds], axis=0)
+        name: np.mean([_mean(bootstrap(each, threshold, RESAMPLES, SEED)) for each in seeds], axis=0)
         for name, seeds in variants.items()
     }
     rows = []
     for name, seeds in variants.items():
-        values = [np.nanmean(share_below(each, threshold)) for each in seeds]
+        values = [_mean(share_below(each, threshold)) for each in seeds]
         low, high = np.nanpercentile(resampled[name] - resampled[baseline], [2.5, 97.5])
         sd = np.std(values, ddof=1) if len(values) > 1 else np.nan
         rows.append(
@@ -48,8 +46,6 @@ def compare(variants: Mapping[str, Sequence[np.ndarray]], threshold: float) -> p
     return table
 
 
-def _resampled(distance: np.ndarray, threshold: float, drawn: np.ndarray) -> np.ndarray:
-    """The mean over joints (R,) of the share in each resample; drawn: how often each photograph is in it (R, N)."""
-    counted = ~np.isnan(distance)
-    with np.errstate(invalid="ignore"):
-        return np.nanmean((drawn @ (counted & (distance < threshold))) / (drawn @ counted), axis=1)
+def _mean(shares: np.ndarray) -> np.ndarray:
+    """The mean (...) over the joints that count, of shares (..., 14)."""
+    return np.nanmean(shares, axis=-1)

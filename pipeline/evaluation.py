@@ -12,7 +12,15 @@ from pipeline.cache import Crops, input_points
 from pipeline.generator import Generator
 from pipeline.inference import Predictions, inputs, predict
 from pipeline.lspet import GROUPS, JOINTS
-from pipeline.metrics import by_group, head_size, normalised_distance, share_below, summary, torso_size
+from pipeline.metrics import (
+    bootstrap,
+    by_group,
+    head_size,
+    normalised_distance,
+    share_below,
+    summary,
+    torso_size,
+)
 from pipeline.settings import Cache
 
 # The protocol is fixed, so that results of different experiments can be compared.
@@ -83,7 +91,7 @@ def measure(evaluation: Evaluation, crops: Crops, some: np.ndarray) -> dict:
     interval, joint, counted = {}, {}, {"photographs": len(some), "joints_annotated": int(annotated.sum())}
     for name, (size, threshold) in MEASURES.items():
         distance = normalised_distance(evaluation.found.points, truth, annotated, size(truth, annotated))
-        interval[name] = bootstrap(distance, threshold, RESAMPLES, SEED)
+        interval[name] = interval_95(distance, threshold)
         joint[name] = dict(zip(JOINTS, share_below(distance, threshold).tolist(), strict=True))
         counts = ~np.isnan(distance)
         counted[name] = {"photographs": int(counts.any(axis=1).sum()), "joints": int(counts.sum())}
@@ -119,17 +127,9 @@ def hidden_auc(scores: np.ndarray, covered: np.ndarray, annotated: np.ndarray) -
     return float(mannwhitneyu(hidden, seen).statistic / (len(hidden) * len(seen)))
 
 
-def bootstrap(distance: np.ndarray, threshold: float, resamples: int, seed: int) -> dict[str, list[float]]:
-    """95 % percentile intervals, per group and mean, of the share of distances (N, 14) below the threshold.
-
-    Photographs are drawn with replacement; a joint that is NaN does not count.
-    """
-    n = len(distance)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
-    counted = ~np.isnan(distance)
-    with np.errstate(invalid="ignore"):
-        shares = (drawn @ (counted & (distance < threshold))) / (drawn @ counted)
-    groups = pd.DataFrame([by_group(each) for each in shares])
+def interval_95(distance: np.ndarray, threshold: float) -> dict[str, list[float]]:
+    """[low, high] of the bootstrap, per group and mean, of the share of distances (N, 14) below the threshold."""
+    groups = pd.DataFrame([by_group(each) for each in bootstrap(distance, threshold, RESAMPLES, SEED)])
     return {name: groups[name].dropna().quantile([0.025, 0.975]).tolist() for name in groups}
 
 

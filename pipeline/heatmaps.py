@@ -25,6 +25,24 @@ def render(points, size: int, sigma: float) -> Tensor:
     return expand(x, y)
 
 
+def smooth(maps: Tensor, sigma: float) -> Tensor:
+    """Maps (..., h, w) convolved with a Gaussian of standard deviation sigma, px, and sum 1; zeros beyond the border.
+
+    A predicted map may have several tops, a pixel or two apart; the joint is rather where most of the map
+    is. F. Zhang et al., CVPR 2020, smooth before decoding too, by the Gaussian of the targets. A peak nearer
+    to the border than 2 sigma moves inwards, by up to 0.7 sigma.
+    """
+    rows, columns = (_toeplitz(size, sigma).to(maps) for size in maps.shape[-2:])
+    return rows @ maps @ columns
+
+
+def _toeplitz(size: int, sigma: float) -> Tensor:
+    """The matrix (size, size) that convolves a column of `size` pixels with a Gaussian."""
+    offset = torch.arange(size).unsqueeze(1) - torch.arange(size)
+    reach = torch.arange(-size, size + 1)
+    return torch.exp(-(offset**2) / (2 * sigma**2)) / torch.exp(-(reach**2) / (2 * sigma**2)).sum()
+
+
 def decode(heatmaps) -> tuple[Tensor, Tensor]:
     """Points (..., J, 2), heatmap px, and scores (..., J) of the peaks of heatmaps (..., J, H, W).
 

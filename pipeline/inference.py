@@ -49,7 +49,8 @@ def _heatmaps(generator: Generator, x: Tensor) -> tuple[Tensor, Tensor]:
 def locate(pose: Tensor, occlusion: Tensor | None, affines: np.ndarray, cache: Cache) -> Predictions:
     """Joints in pose and occlusion heatmaps (B, J, h, h), in the photographs that the crops' affines (B, 2, 3)
     lead back to."""
-    peaks, scores = heatmaps.decode(pose)
+    peaks, _ = heatmaps.decode(heatmaps.smooth(pose, cache.sigma))
+    scores = pose.amax((-2, -1))
     hidden = torch.zeros_like(scores) if occlusion is None else occlusion.amax((-2, -1))
     margin = (stored_size(cache) - cache.input_size) / 2
     in_crop = to_input(peaks, stride(cache)).cpu().numpy().astype(np.float64) + margin

@@ -7,7 +7,6 @@ CVPR 2011. LSP: by the same, "Clustered Pose and Nonlinear Appearance Models", B
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from pipeline import PipelineError
 
@@ -35,6 +34,8 @@ def load_annotations(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarr
     outside the image, or one of 112 unexplained points: neither is used); LSP's 1 is "occluded", and every
     joint has a place. Raises AnnotationError.
     """
+    from scipy.io import loadmat  # takes 0.13 s, which those who only want the names need not wait for
+
     try:
         joints = np.asarray(loadmat(path)["joints"], dtype=np.float64)
     except Exception as error:  # of a damaged file SciPy raises almost any

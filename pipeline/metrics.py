@@ -53,6 +53,19 @@ def share_below(distance: np.ndarray, threshold: float) -> np.ndarray:
         return (counted & (distance < threshold)).sum(axis=0) / counted.sum(axis=0)
 
 
+def bootstrap(distance: np.ndarray, threshold: float, resamples: int, seed: int) -> np.ndarray:
+    """Shares (resamples, J) of `share_below` had other photographs been measured: drawn with replacement.
+
+    For N photographs a seed always draws the same ones, so that two results on the same photographs are
+    resampled in pairs.
+    """
+    n = len(distance)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    counted = ~np.isnan(distance)
+    with np.errstate(invalid="ignore"):
+        return (drawn @ (counted & (distance < threshold))) / (drawn @ counted)
+
+
 def by_group(per_joint: np.ndarray) -> dict[str, float]:
     """The columns of published tables from shares (14,): the mean over joints, and each left/right mean.
 

@@ -215,17 +215,15 @@ def train(
     if config.compile is True or (config.compile == "auto" and photographs.device.type == "cuda"):
         for network in (state.generator, state.pose, state.confidence):
             network.compile()
-    rates = dict.fromkeys(state.optimisers, config.discriminator_learning_rate)
-    rates["generator"] = config.learning_rate
     since, seen, recent, saved = time.perf_counter(), 0, [], state.step
 
     bar = tqdm(
         range(state.step, config.steps), initial=state.step, total=config.steps, desc="train", unit=" steps"
     )
     for step in bar:
-        for name, rate in rates.items():
-            for group in state.optimisers[name].param_groups:
-                group["lr"] = rate * schedule(step, config)
+        rate = config.learning_rate * schedule(step, config)
+        for group in state.optimisers["generator"].param_groups:
+            group["lr"] = rate
         batch = training_batch(step, photographs, settings)
         logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
         recent.append(iteration(state, batch, settings, with_ratio=logged))
@@ -238,7 +236,7 @@ def train(
                     f"the loss is {row['train/loss']} at step {state.step}: lower train.learning_rate (now"
                     f" {config.learning_rate}) or train.clip (now {config.clip})"
                 )
-            row["train/learning_rate"] = config.learning_rate * schedule(step, config)
+            row["train/learning_rate"] = rate
             speed = seen / (time.perf_counter() - since)
             bar.set_postfix_str(f"loss {row['train/loss']:.3f}, {speed:.0f} images/s")
             if state.step % config.validate_every == 0 or state.step == config.steps:

@@ -54,7 +54,7 @@ def load(path: Path) -> tuple[Generator, dict]:
         TypeError,
         ValueError,
         RuntimeError,
-    ) as error:  # of another version, or of another program
+    ) as error:  # another version's, or another program's
         reason = str(error).partition("\n")[0]
         raise WeightsError(
             f"{path}: its settings and weights do not make a generator of this version: {reason}"

@@ -1,13 +1,18 @@
 """Variants beside each other: hand-worked shares, paired intervals, and what makes an ablation."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import PipelineError, ablation, drawing
+from pipeline import PipelineError, ablation, drawing, settings
 from pipeline.comparison import compare
 
 RNG = np.random.default_rng(0)
+DVC = (sys.executable, "-m", "dvc")
 
 
 def test_means_spread_and_difference_are_those_of_the_seeds():
@@ -77,6 +82,59 @@ def test_experiments_that_differ_in_more_than_variant_and_seed_are_no_ablation()
     longer = other | {"train": other["train"] | {"steps": 6}}
     with pytest.raises(PipelineError, match="b and a differ in train.steps"):
         ablation.same_but_for_the_variant({"a": one, "b": longer})
+
+
+def test_experiments_on_other_photographs_than_the_workspaces_are_refused():
+    here = settings.load(Path(__file__).parents[1] / "params.yaml")
+    made_by = {"data": {"name": here.data.name}, "cache": here.cache.model_dump()}
+    ablation.same_photographs("a", made_by, here)
+    with pytest.raises(
+        PipelineError, match="a was trained with data.name = figures, but params.yaml has lspet"
+    ):
+        ablation.same_photographs("a", made_by | {"data": {"name": "figures"}}, here)
+    with pytest.raises(PipelineError, match="cache.box = 2.0, but .*`dvc exp apply a`"):
+        ablation.same_photographs("a", made_by | {"cache": made_by["cache"] | {"box": 2.0}}, here)
+
+
+@pytest.fixture
+def experiments_of_two_commits(tmp_path, monkeypatch):
+    """A real DVC repository: experiments small-1 and small-2 of its first commit, other-1 of its second."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "somebody")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "somebody@example.org")
+
+    def run(*words):
+        subprocess.run(words, check=True, capture_output=True)
+
+    def experiment(name, value):
+        Path("params.yaml").write_text(f"value: {value}\n")
+        run(*DVC, "exp", "save", "--name", name)
+
+    run("git", "init", "--quiet")
+    run(*DVC, "init", "--quiet")
+    Path("params.yaml").write_text("value: 0\n")
+    Path("dvc.yaml").write_text("stages:\n  one:\n    cmd: 'true'\n    params: [value]\n")
+    run("git", "add", ".")
+    run("git", "commit", "--quiet", "--message", "first")
+    experiment("small-1", 1)
+    experiment("small-2", 2)
+    run("git", "commit", "--quiet", "--all", "--message", "second")
+    experiment("other-1", 3)
+    return experiment
+
+
+def test_experiments_of_all_commits_are_found_by_the_beginning_of_their_names(experiments_of_two_commits):
+    found = ablation.experiments("small-")
+    assert list(found) == ["small-1", "small-2"] and len(set(found.values())) == 2
+    assert list(ablation.experiments("")) == ["other-1", "small-1", "small-2"]
+    with pytest.raises(PipelineError, match="no finished experiment's name begins with 'large'"):
+        ablation.experiments("large")
+    with pytest.raises(PipelineError, match="small-1: its models/generator.safetensors cannot be read"):
+        ablation.fetch("small-1", found["small-1"], Path())
+    experiments_of_two_commits("small-1", 4)
+    with pytest.raises(PipelineError, match="called the same among small-1, small-2"):
+        ablation.experiments("small-")
 
 
 def test_the_table_of_a_summary_is_a_frame_that_reads_back(tmp_path):

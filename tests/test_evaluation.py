@@ -9,8 +9,16 @@ from torch import nn
 
 from pipeline import evaluation, heatmaps
 from pipeline.augmentation import MEAN, SCALE, flip_points
-from pipeline.cache import Crops, crop_affine, input_points, stored_size, to_heatmap, transform
-from pipeline.evaluation import Evaluation, bootstrap, cover, hidden_auc, measure, pck_curve, prediction_table
+from pipeline.cache import Crops, crop_affine, input_points, stored_size, stride, to_heatmap, transform
+from pipeline.evaluation import (
+    Evaluation,
+    cover,
+    hidden_auc,
+    interval_95,
+    measure,
+    pck_curve,
+    prediction_table,
+)
 from pipeline.generator import Output
 from pipeline.inference import Predictions, inputs, predict
 from pipeline.lspet import GROUPS, JOINTS
@@ -165,13 +173,13 @@ def test_the_result_is_json_without_nan_and_prints_as_a_table(measured):
     assert measured["interval_95"]["pck_0.2"]["mean"] == pytest.approx([11 / 14] * 2, abs=1e-6)
 
 
-def test_bootstrap_intervals_contain_the_share_and_shrink_with_the_photographs():
+def test_intervals_contain_the_share_and_shrink_with_the_photographs():
     rng = np.random.default_rng(0)
     distance = rng.uniform(0, 0.4, (400, 14))
     distance[rng.random(distance.shape) < 0.2] = np.nan
     widths = []
     for n in (25, 400):
-        intervals = bootstrap(distance[:n], 0.2, 300, seed=0)
+        intervals = interval_95(distance[:n], 0.2)
         assert list(intervals) == ["mean", *GROUPS]
         low, high = intervals["mean"]
         share = ((distance[:n] < 0.2).sum(0) / (~np.isnan(distance[:n])).sum(0)).mean()
@@ -182,13 +190,11 @@ def test_bootstrap_intervals_contain_the_share_and_shrink_with_the_photographs()
     assert widths[1] == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(400 * 14 * 0.8), rel=0.25)
 
 
-def test_bootstrap_is_decided_by_its_seed_and_knows_certainty():
+def test_what_is_certain_has_an_interval_of_no_width_and_what_nothing_counted_for_has_none():
     distance = np.random.default_rng(1).uniform(0, 0.4, (30, 14))
-    first = bootstrap(distance, 0.2, 100, seed=3)
-    assert first == bootstrap(distance, 0.2, 100, seed=3) != bootstrap(distance, 0.2, 100, seed=4)
-    assert set(map(tuple, bootstrap(distance, 0.5, 100, seed=0).values())) == {(1.0, 1.0)}
+    assert set(map(tuple, interval_95(distance, 0.5).values())) == {(1.0, 1.0)}
     distance[:, [12, 13]] = np.nan
-    assert np.isnan(bootstrap(distance, 0.2, 100, seed=0)["head"]).all()
+    assert np.isnan(interval_95(distance, 0.2)["head"]).all()
 
 
 def test_hidden_auc_counts_pairs_of_a_covered_and_an_uncovered_joint():
@@ -236,8 +242,10 @@ def test_inputs_are_the_middle_of_the_crops(crops):
 def test_joints_are_found_again_in_pixels_of_the_photograph(crops, flip):
     oracle, some = Oracle(crops), np.array([6, 0, 3, 2, 5])
     found = predict(oracle, crops, some, CACHE, batch=2, flip=flip)
-    known = crops.annotated[some]
-    assert np.abs(found.points[known] - crops.originals[some][known]).max() < 0.2
+    off = np.linalg.norm(found.points - crops.originals[some], axis=-1) / crops.affines[some, 0, 0, None]
+    at = to_heatmap(input_points(crops, CACHE)[some], stride(CACHE))
+    inside = ((at > 2) & (at < CACHE.heatmap_size - 3)).all(-1)  # smoothing moves a peak at the border
+    assert off[inside].max() < 0.05 and np.nanmax(off) < 0.8 * stride(CACHE)
     assert found.scores.shape == found.hidden.shape == (5, 14) and found.points.dtype == np.float64
     np.testing.assert_allclose(found.hidden, found.scores / 2, atol=1e-6)
     assert found.scores.min() > 0.7

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from pipeline.heatmaps import decode, render
+from pipeline.heatmaps import decode, render, smooth
 
 
 def test_a_peak_has_the_values_of_a_gaussian_with_x_to_the_right_and_y_down():
@@ -103,3 +103,38 @@ def test_in_a_map_of_noise_the_place_stays_in_the_pixel_of_the_peak(seed):
     peak = torch.stack([index % 8, index // 8], dim=-1)
     assert ((found - peak).abs() <= 0.5).all()
     assert_close(scores, noise.flatten(-2).amax(-1), rtol=0, atol=0)
+
+
+def test_a_smoothed_gaussian_is_a_wider_one_around_the_same_place():
+    points = torch.tensor([[15.3, 16.8]])
+    maps = smooth(render(points, 32, 1.5), sigma=2.0)
+    # Variances add up, the mass stays: 1.5^2 + 2^2 = 2.5^2.
+    assert_close(maps, render(points, 32, 2.5) * (1.5 / 2.5) ** 2, rtol=1e-4, atol=1e-5)
+    assert_close(decode(maps)[0], points, rtol=0, atol=1e-3)
+
+
+def test_smoothing_spreads_a_pixel_as_a_gaussian_of_sum_1():
+    one = torch.zeros(2, 1, 21, 31)
+    one[..., 10, 15] = 1
+    maps = smooth(one, 1.5)
+    assert maps.sum((-2, -1)).tolist() == [[pytest.approx(1)]] * 2
+    assert maps[1, 0, 12, 14].item() == pytest.approx(
+        math.exp(-(2**2 + 1) / (2 * 1.5**2)) / (2 * math.pi * 1.5**2)
+    )
+
+
+@pytest.mark.parametrize("place, moved", [(0.0, 0.7), (1.0, 0.1), (2.0, 0.01)])
+def test_smoothing_moves_a_peak_at_the_border_inwards_but_little(place, moved):
+    for point in ((place, 8.0), (8.0, 15 - place)):
+        [[x, y]] = (
+            decode(smooth(render(torch.tensor([point]), 16, 1.0), 1.0))[0] - torch.tensor(point)
+        ).tolist()
+        assert 0 <= x - y < moved
+
+
+def test_after_smoothing_most_of_the_map_outweighs_its_highest_pixel():
+    maps = torch.zeros(1, 16, 16)
+    maps[0, 3, 3] = 1.0
+    maps[0, 10:12, 11:13] = 0.6
+    assert decode(maps)[0].round().tolist() == [[3, 3]]
+    assert decode(smooth(maps, 1.0))[0].tolist() == [[pytest.approx(11.5), pytest.approx(10.5)]]

@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.lspet import GROUPS
-from pipeline.metrics import by_group, head_size, normalised_distance, pck, share_below, summary, torso_size
+from pipeline.metrics import (
+    bootstrap,
+    by_group,
+    head_size,
+    normalised_distance,
+    pck,
+    share_below,
+    summary,
+    torso_size,
+)
 
 NAN = float("nan")
 
@@ -121,3 +130,22 @@ def test_measures_do_not_depend_on_the_size_or_place_of_the_photograph(seed, fac
     same = summary(predicted * factor + shift, target * factor + shift, valid)
     for measure, groups in summary(predicted, target, valid).items():
         assert same[measure] == pytest.approx(groups, nan_ok=True)
+
+
+def test_bootstrap_draws_whole_photographs_and_the_same_ones_for_the_same_seed():
+    distance = np.random.default_rng(0).uniform(0, 0.4, (30, 14))
+    first = bootstrap(distance, 0.2, 100, seed=3)
+    assert first.shape == (100, 14)
+    assert (first == bootstrap(distance, 0.2, 100, seed=3)).all()
+    assert (first != bootstrap(distance, 0.2, 100, seed=4)).any()
+    # Joint 1 is right exactly where joint 0 is wrong: so it is in every resample.
+    distance[:, 1] = 0.4 - distance[:, 0]
+    pair = bootstrap(distance, 0.2, 100, seed=3)[:, :2]
+    assert pair.std(axis=0).min() > 0.05 and np.allclose(pair.sum(axis=1), 1)
+
+
+def test_bootstrap_of_what_does_not_count_is_nan():
+    distance = np.full((5, 2), 0.1)
+    distance[:, 1] = NAN
+    shares = bootstrap(distance, 0.2, 10, seed=0)
+    assert (shares[:, 0] == 1).all() and np.isnan(shares[:, 1]).all()

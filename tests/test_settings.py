@@ -194,7 +194,7 @@ def test_main_root_is_found_from_a_folder_inside_the_repository(tmp_path, monkey
     ("group", "changes", "said"),
     [
         ("train", {"discriminator_features": [32, 64, 64, 64, 64]}, "train.discriminator_features"),
-        ("cache", {"heatmap_size": 64}, "model.stem 'paper'"),
+        ("cache", {"heatmap_size": 48}, "model.stem 'paper'"),
         ("train", {"compile": "maybe"}, "train.compile = 'maybe'"),
         ("train", {"learning_rate": float("inf")}, "train.learning_rate = inf"),
     ],

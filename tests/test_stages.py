@@ -123,7 +123,7 @@ def test_imports_run_one_way_from_stages_down_to_settings():
 
 
 def test_the_library_never_reads_params_yaml_itself():
-    for path in (ROOT / "pipeline").glob("*.py"):
+    for path in {*(ROOT / "pipeline").glob("*.py")} - {ROOT / f"pipeline/{name}.py" for name in COMMANDS}:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "pipeline.settings":
                 assert "load" not in {alias.name for alias in node.names}, path

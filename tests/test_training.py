@@ -348,12 +348,12 @@ def test_without_warm_up_the_learning_rate_starts_at_its_peak():
     assert training.schedule(0, tiny(train__steps=100, train__warmup=0).train) == 1
 
 
-def test_every_optimiser_follows_the_schedule_from_its_own_peak(play):
+def test_the_generator_follows_the_schedule_and_the_discriminators_keep_their_rate(play):
     state = play(train__learning_rate=0.01, train__discriminator_learning_rate=0.002)
     last = (1 + cos(pi * 3 / 4)) / 2
-    for name, peak in [("generator", 0.01), ("pose", 0.002), ("confidence", 0.002)]:
+    for name, rate in [("generator", 0.01 * last), ("pose", 0.002), ("confidence", 0.002)]:
         for group in state.optimisers[name].param_groups:
-            assert group["lr"] == pytest.approx(peak * last)
+            assert group["lr"] == pytest.approx(rate)
     assert rows(state, "train/learning_rate")[0] == pytest.approx(0.01)
 
 
@@ -664,7 +664,7 @@ def test_a_tiny_generator_learns_eight_photographs_by_heart(photographs, tmp_pat
     share = pose / pose.sum((-2, -1), keepdim=True)
     least = torch.special.entr(share).sum((-2, -1)).mean().item()  # no network's loss is below this
     assert least <= last["val/reconstruction"] < least + 0.15
-    assert last["val/pck_0.2/mean"] > 0.95
+    assert last["val/pck_0.2/mean"] > 0.9
 
 
 def test_a_validation_part_without_a_torso_is_trained_on_all_the_same(photographs, tmp_path):
