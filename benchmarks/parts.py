@@ -226,18 +226,18 @@ def prediction(settings: Settings, photographs: training.Photographs) -> list[Ro
     device, crops, geometry = photographs.device, photographs.crops, settings.cache
     ours = new_generator(settings, device).eval()
     plain = weights.build(settings.model, settings.cache).to(device).eval()
-    images = inference.inputs(crops, np.arange(32), geometry).to(device)
+    images, affines = inference.inputs(crops, np.arange(32), geometry).to(device), crops.affines[:32]
 
     @torch.inference_mode()
     def fast() -> None:
         with autocast("auto", device):
-            heatmaps.decode(inference.maps(ours, images, flip=True)[0])
+            inference.locate(*inference.maps(ours, images, flip=True), affines, geometry)
 
     @torch.inference_mode()
     def eager() -> None:
         x = normalise(images)
         for each in (x, x.flip(-1)):
-            heatmaps.decode(plain.heatmaps(plain(each)[-1])[0])
+            inference.locate(*plain.heatmaps(plain(each)[-1]), affines, geometry)
 
     seconds, reference = race(fast, eager, rounds=15, device=device)
     rows = [

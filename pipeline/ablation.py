@@ -24,6 +24,7 @@ from pipeline import PipelineError, cache, drawing, weights
 from pipeline.comparison import compare
 from pipeline.device import default_device
 from pipeline.evaluation import MEASURES, evaluate
+from pipeline.generator import Generator
 from pipeline.metrics import normalised_distance
 from pipeline.settings import Cache, Settings, load
 
@@ -67,7 +68,7 @@ def fetch(name: str, revision: str, folder: Path) -> Path:
     return path
 
 
-def distances(generator, geometry, crops: cache.Crops, parts: pd.Series) -> Distances:
+def distances(generator: Generator, geometry: Cache, crops: cache.Crops, parts: pd.Series) -> Distances:
     """Normalised distances of a generator's joints on both parts, as they are and under occluders."""
     result = {}
     for part in PARTS:
@@ -137,23 +138,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prefix", help="what the names of the experiments begin with")
     found = experiments(parser.parse_args().prefix)
-    measured = {name: [] for name in VARIANTS.values()}
+    here = load()
     with tempfile.TemporaryDirectory() as folder:
         files = {name: fetch(name, revision, Path(folder)) for name, revision in found.items()}
         settings = {name: weights.read_settings(file) for name, file in files.items()}
         same_but_for_the_variant(settings)
-        same_photographs(*next(iter(settings.items())), load())
+        same_photographs(*next(iter(settings.items())), here)
+        variants = {
+            name: VARIANTS[made_by["model"]["occlusion"], made_by["train"]["adversarial"]]
+            for name, made_by in settings.items()
+        }
+        measured = {variant: [] for variant in VARIANTS.values()}
+        missing = measured.keys() - variants.values()
+        if missing:
+            raise PipelineError(
+                f"no experiment of the variant {', '.join(sorted(missing))} among {', '.join(found)}"
+            )
         if not Path("data/split.csv").exists():
             raise PipelineError("data/split.csv is missing: run `dvc repro cache` first")
         crops, parts = cache.load(Path("data/cache")), pd.read_csv("data/split.csv").part
         for name, file in tqdm(files.items(), "measure", unit=" experiments"):
-            generator, made_by = weights.load(file)
-            variant = VARIANTS[made_by["model"]["occlusion"], made_by["train"]["adversarial"]]
-            geometry = Cache(**made_by["cache"])
-            measured[variant].append(distances(generator, geometry, crops, parts))
-    missing = [variant for variant, runs in measured.items() if not runs]
-    if missing:
-        raise PipelineError(f"no experiment of the variant {', '.join(missing)} among {', '.join(found)}")
+            generator, _ = weights.load(file)
+            measured[variants[name]].append(distances(generator, here.cache, crops, parts))
     table = summarise(measured)
     table.to_csv("metrics/ablation.csv", index=False)
     drawing.ablation(table).savefig("metrics/ablation.png")
