@@ -30,6 +30,7 @@ from pipeline.settings import Cache, load
 RESULT = Path("benchmarks/results/mediapipe.json")
 MODELS = {"heavy": 2, "full": 1}  # MediaPipe's model_complexity
 INPUTS = ("photograph", "box")
+OURS = {"photograph": "predictions_without_box.csv", "box": "predictions.csv"}  # of the evaluate stage
 CONFIDENCES = (0.5, 0.1)  # least certainty of a detected person; 0.5 is MediaPipe's default
 BODY = slice(0, 12)  # the joints that MediaPipe has too: JOINTS without neck and head top
 LANDMARKS = [mediapipe.solutions.pose.PoseLandmark[joint.upper()] for joint in JOINTS[BODY]]
@@ -154,7 +155,7 @@ def main() -> None:
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")
     data = options.data
-    for needed in ("split.csv", "lspet/joints.mat", "lspet/images", "predictions.csv"):
+    for needed in ("split.csv", "lspet/joints.mat", "lspet/images", *OURS.values()):
         if not (data / needed).exists():
             raise PipelineError(f"{data / needed} is missing: run `dvc repro` first")
 
@@ -164,10 +165,12 @@ def main() -> None:
         raise PipelineError(f"{data}/split.csv is not LSPet's: run `dvc repro` first")
     some = np.flatnonzero(split.part == "test")[: options.limit]
     images = list(split.image[some])
-    ours = our_joints(data / "predictions.csv", images)
     cache = load().cache
     machine = use_one_core()
-    rows = [row("ours", "generator", "box", None, ours, points[some])]
+    rows = [
+        row("ours", "generator", source, None, our_joints(data / file, images), points[some])
+        for source, file in OURS.items()
+    ]
     rows += measure([data / "lspet/images" / image for image in images], points[some], cache)
     RESULT.parent.mkdir(exist_ok=True)
     result = {"photographs": len(some), "machine": machine, "rows": rows}

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnxruntime
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import peers
 from benchmarks.timing import peak_memory, process, race
-from pipeline import cache, evaluation, heatmaps, inference, training, weights
+from pipeline import cache, evaluation, export, heatmaps, inference, training, weights
 from pipeline.augmentation import normalise
-from pipeline.cache import stored_size, stride
+from pipeline.cache import stored_size
 from pipeline.device import autocast, upload
 from pipeline.generator import Generator
 from pipeline.lspet import image_paths
@@ -66,11 +67,7 @@ def noise(settings: Settings, device: torch.device, count: int = 1000) -> traini
         originals=points.astype(np.float64),
         affines=np.tile(np.eye(2, 3), (count, 1, 1)),
     )
-    side, sigma = settings.cache.heatmap_size, settings.cache.sigma
-    factors = cache.factors(
-        cache.to_heatmap(cache.input_points(crops, settings.cache), stride(settings.cache)), side, sigma
-    )
-    targets = cache.Heatmaps(*(each.astype(np.float16) for each in factors))
+    targets = cache.target_heatmaps(crops, settings.cache)
     return training.Photographs(crops, targets, np.arange(count), np.arange(32), device)
 
 
@@ -256,6 +253,22 @@ def prediction(settings: Settings, photographs: training.Photographs) -> list[Ro
         (single,) = race(fast, rounds=5)
         torch.set_num_threads(threads)
         rows.append(Row("prediction on one core, a photograph", single / 32, nan, "s", nan, ""))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "generator.onnx"
+            export.export(export.Finder(plain, geometry), file, {})
+            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        feed = {"images": images.numpy()}
+        exported, reference = race(lambda: session.run(None, feed), eager, rounds=7)
+        rows.append(
+            Row(
+                "onnxruntime, 32 crops; eager fp32 NCHW",
+                exported,
+                reference,
+                "s",
+                reference / exported,
+                "",
+            )
+        )
 
     some = np.arange(1000)
 

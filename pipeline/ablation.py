@@ -20,12 +20,11 @@ import pandas as pd
 from dvc.repo import Repo
 from tqdm import tqdm
 
-from pipeline import PipelineError, cache, drawing, weights
+from pipeline import PipelineError, cache, drawing, evaluation, weights
 from pipeline.comparison import compare
 from pipeline.device import default_device
-from pipeline.evaluation import MEASURES, evaluate
+from pipeline.evaluation import MEASURES
 from pipeline.generator import Generator
-from pipeline.metrics import normalised_distance
 from pipeline.settings import Cache, Settings, load
 
 WEIGHTS = "models/generator.safetensors"
@@ -68,22 +67,13 @@ def fetch(name: str, revision: str, folder: Path) -> Path:
     return path
 
 
-def distances(generator: Generator, geometry: Cache, crops: cache.Crops, parts: pd.Series) -> Distances:
+def measure(generator: Generator, geometry: Cache, crops: cache.Crops, parts: pd.Series) -> Distances:
     """Normalised distances of a generator's joints on both parts, as they are and under occluders."""
     result = {}
     for part in PARTS:
         some = np.flatnonzero(parts == part)
-        found = evaluate(generator, crops, some, geometry, default_device())
-        truth, annotated = crops.originals[some], crops.annotated[some]
-        for joints, points, which in (
-            ("all", found.found.points, annotated),
-            ("covered", found.found_covered.points, annotated & found.covered),
-            ("uncovered", found.found_covered.points, annotated & ~found.covered),
-        ):
-            for measure, (size, _) in MEASURES.items():
-                result[part, joints, measure] = normalised_distance(
-                    points, truth, which, size(truth, annotated)
-                )
+        found = evaluation.evaluate(generator, crops, some, geometry, default_device())
+        result |= {(part, *key): each for key, each in evaluation.distances(found, crops, some).items()}
     return result
 
 
@@ -159,7 +149,7 @@ def main() -> None:
         crops, parts = cache.load(Path("data/cache")), pd.read_csv("data/split.csv").part
         for name, file in tqdm(files.items(), "measure", unit=" experiments"):
             generator, _ = weights.load(file)
-            measured[variants[name]].append(distances(generator, here.cache, crops, parts))
+            measured[variants[name]].append(measure(generator, here.cache, crops, parts))
     table = summarise(measured)
     table.to_csv("metrics/ablation.csv", index=False)
     drawing.ablation(table).savefig("metrics/ablation.png")

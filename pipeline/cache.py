@@ -135,22 +135,24 @@ def build(dataset: Path, folder: Path, cache: Cache, workers: int | None = None)
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    images = np.lib.format.open_memmap(
-        folder / "crops.npy", "w+", np.uint8, shape=(len(paths), size, size, 3)
-    )
+    crops = folder / "crops.npy"
+    # Mapped here for its header only: bytes are written faster to a new file than into a map of it.
+    images = np.lib.format.open_memmap(crops, "w+", np.uint8, shape=(len(paths), size, size, 3))
     hashes = np.empty((len(paths), HASH_BITS), dtype=bool)
 
     def work(start: int) -> list[str]:
         """Fill crops and hashes of a few photographs; what is wrong with them, if anything."""
         errors = []
-        for i in range(start, min(start + CHUNK, len(paths))):
-            try:
-                image = simplejpeg.decode_jpeg(paths[i].read_bytes())
-            except (OSError, ValueError) as error:
-                errors.append(f"{paths[i]}: {error}")
-                continue
-            images[i] = crop(image, corners[i], sides[i], size)
-            hashes[i] = difference_hash(image)
+        with crops.open("r+b") as file:
+            for i in range(start, min(start + CHUNK, len(paths))):
+                try:
+                    image = simplejpeg.decode_jpeg(paths[i].read_bytes())
+                except (OSError, ValueError) as error:
+                    errors.append(f"{paths[i]}: {error}")
+                    continue
+                hashes[i] = difference_hash(image)
+                file.seek(images.offset + i * images[i].nbytes)
+                file.write(crop(image, corners[i], sides[i], size))
         return errors
 
     unreadable = []
@@ -210,11 +212,16 @@ def factors(points: np.ndarray, size: int, sigma: float) -> tuple[np.ndarray, np
     return both[..., 0, :], both[..., 1, :]
 
 
-def save_heatmaps(path: Path, crops: Crops, cache: Cache) -> None:
-    """Write the target heatmaps of all crops without augmentation, factored, to a .npz file."""
+def target_heatmaps(crops: Crops, cache: Cache) -> Heatmaps:
+    """The target heatmaps of all crops without augmentation, factored."""
     points = to_heatmap(input_points(crops, cache), stride(cache))
     x, y = factors(points, cache.heatmap_size, cache.sigma)
-    np.savez(path, x=x.astype(np.float16), y=y.astype(np.float16))
+    return Heatmaps(x.astype(np.float16), y.astype(np.float16))
+
+
+def save_heatmaps(path: Path, targets: Heatmaps) -> None:
+    """Write factored heatmaps to a .npz file."""
+    np.savez(path, x=targets.x, y=targets.y)
 
 
 def load_heatmaps(path: Path) -> Heatmaps:

@@ -8,11 +8,14 @@ import math
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
+
+from pipeline.lspet import JOINTS
 
 EDGES = (
     (0, 1, "right"), (1, 2, "right"), (6, 7, "right"), (7, 8, "right"),
@@ -99,14 +102,20 @@ def skeletons(
 
 
 def heatmaps(
-    images: np.ndarray, pose: np.ndarray, occlusion: np.ndarray | None, truth: np.ndarray | None = None
+    images: np.ndarray,
+    pose: np.ndarray,
+    occlusion: np.ndarray | None,
+    truth: np.ndarray | None = None,
+    verdicts: dict[str, np.ndarray] | None = None,
 ) -> Figure:
     """Draw photographs with the heatmaps' peaks, the merged pose heatmaps and the merged occlusion heatmaps.
 
     images: (N, S, S, 3) uint8. pose, occlusion: (N, 14, h, h) in [0, 1]; occlusion None (a generator without
-    that task) leaves its column out. truth: (N, 14, 2), pixels of the image, NaN where not annotated.
+    that task) leaves its column out. truth: (N, 14, 2), pixels of the image, NaN where not annotated. verdicts:
+    probabilities (N, 14) that a discriminator gives each joint, by what it says; a column more where there are some.
     """
-    columns = ["Peaks", "Pose heatmaps", "Occlusion heatmaps"][: 2 if occlusion is None else 3]
+    maps = 2 if occlusion is None else 3
+    columns = ["Peaks", "Pose heatmaps", "Occlusion heatmaps"][:maps] + ["Discriminators"] * bool(verdicts)
     cell = 2.3
     figure, axes = _grid(len(images), len(columns), (cell * len(columns) + 0.7, cell * len(images) + 0.7))
     for axis, title in zip(axes[0], columns, strict=True):
@@ -127,8 +136,12 @@ def heatmaps(
         _heat(row[1], image, pose[index])
         if occlusion is not None:
             _heat(row[2], image, occlusion[index])
+        if verdicts:
+            _verdicts(
+                row[-1], {name: each[index] for name, each in verdicts.items()}, index == len(images) - 1
+            )
     bar = figure.colorbar(
-        ScalarMappable(Normalize(0, 1), HEAT), ax=axes[:, 1:], shrink=min(1, 2 / len(images))
+        ScalarMappable(Normalize(0, 1), HEAT), ax=axes[:, 1:maps], shrink=min(1, 2 / len(images))
     )
     bar.set_label("highest value over the joints", fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=7, colors=INK)
@@ -137,7 +150,10 @@ def heatmaps(
         Line2D([], [], ls="", marker="o", ms=5, color=colour, mec="black", mew=0.6, label=f"peak, {side}")
         for side, colour in SIDES.items()
     ]
-    _legend(figure, handles + ([_annotation_handle()] if truth is not None else []), 4)
+    handles += [_annotation_handle()] if truth is not None else []
+    for name, colour in zip(verdicts or (), LINES):
+        handles.append(Line2D([], [], ls="", marker="o", ms=5, color=colour, label=name))
+    _legend(figure, handles, 4)
     return figure
 
 
@@ -248,6 +264,13 @@ def ablation(table: pd.DataFrame, measure: str = "pck_0.2", name: str = "PCK@0.2
     return figure
 
 
+def pixels(figure: Figure) -> np.ndarray:
+    """A figure as an image (H, W, 3) uint8."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
 def _grid(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
@@ -309,6 +332,21 @@ def _peaks(maps: np.ndarray, side: int) -> np.ndarray:
     rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(1), width)
     peaks = (np.stack([columns, rows], 1) + 0.5) * side / np.array([width, height]) - 0.5
     return np.where(maps.max((1, 2))[:, None] > 0, peaks, np.nan)
+
+
+def _verdicts(axis: Axes, verdicts: dict[str, np.ndarray], last: bool) -> None:
+    """A line a joint with what each discriminator gives it, from 0 to 1; the scale's name below the last."""
+    at = np.arange(len(JOINTS))
+    for (name, values), colour in zip(verdicts.items(), LINES):
+        axis.plot(values, at, ls="", marker="o", ms=3.5, color=colour, label=name)
+    axis.set(xlim=(-0.05, 1.05), ylim=(len(JOINTS) - 0.5, -0.5))
+    axis.set_yticks(at, [name.replace("_", " ") for name in JOINTS], fontsize=5)
+    axis.tick_params(labelsize=5, colors=INK, length=0)
+    axis.grid(color=FAINT, lw=0.6)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    if last:
+        axis.set_xlabel("probability", fontsize=7, color=INK)
 
 
 def _heat(axis: Axes, image: np.ndarray, maps: np.ndarray) -> None:

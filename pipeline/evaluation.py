@@ -11,7 +11,7 @@ from pipeline import PipelineError, augmentation
 from pipeline.cache import Crops, input_points
 from pipeline.generator import Generator
 from pipeline.inference import Predictions, inputs, predict
-from pipeline.lspet import GROUPS, JOINTS
+from pipeline.lspet import FLIP, GROUPS, JOINTS
 from pipeline.metrics import (
     bootstrap,
     by_group,
@@ -54,8 +54,8 @@ def evaluate(
         covered.append(people.occluded.numpy())
         return people.images
 
-    found = predict(generator, crops, some, cache, BATCH)
-    found_covered = predict(generator, crops, some, cache, BATCH, view=view)
+    found = predict(generator, crops, some, cache, BATCH, progress="measure")
+    found_covered = predict(generator, crops, some, cache, BATCH, view=view, progress="under occluders")
     return Evaluation(found, found_covered, np.concatenate(covered))
 
 
@@ -78,6 +78,26 @@ def cover(crops: Crops, indices: np.ndarray, cache: Cache) -> augmentation.Peopl
     return augmentation.occlude(people, donors, occluders)
 
 
+def distances(evaluation: Evaluation, crops: Crops, some: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    """Normalised distances (N, 14) by (joints, measure), NaN where a joint does not count.
+
+    joints: "all" of the photographs as they are; under occluders those "covered" and "uncovered". Torso and
+    head sizes come from all that are annotated.
+    """
+    truth, annotated = crops.originals[some], crops.annotated[some]
+    found, found_covered, covered = evaluation
+    kinds = {
+        "all": (found.points, annotated),
+        "covered": (found_covered.points, annotated & covered),
+        "uncovered": (found_covered.points, annotated & ~covered),
+    }
+    return {
+        (joints, measure): normalised_distance(points, truth, which, size(truth, annotated))
+        for joints, (points, which) in kinds.items()
+        for measure, (size, _) in MEASURES.items()
+    }
+
+
 def measure(evaluation: Evaluation, crops: Crops, some: np.ndarray) -> dict:
     """All numbers of metrics/test.json and metrics/validation.json; shares as fractions, NaN as None.
 
@@ -86,37 +106,51 @@ def measure(evaluation: Evaluation, crops: Crops, some: np.ndarray) -> dict:
     uncovered: the measures under occluders, of the joints under one and of the others; hidden_auc: how well
     the occlusion peak tells the two apart (0.5: not at all).
     """
-    truth, annotated = crops.originals[some], crops.annotated[some]
-    result = summary(evaluation.found.points, truth, annotated)
+    annotated, covered = crops.annotated[some], evaluation.covered
+    distance = distances(evaluation, crops, some)
+
+    def shares(joints: str) -> dict[str, dict[str, float]]:
+        return {
+            name: by_group(share_below(distance[joints, name], threshold))
+            for name, (_, threshold) in MEASURES.items()
+        }
+
     interval, joint, counted = {}, {}, {"photographs": len(some), "joints_annotated": int(annotated.sum())}
-    for name, (size, threshold) in MEASURES.items():
-        distance = normalised_distance(evaluation.found.points, truth, annotated, size(truth, annotated))
-        interval[name] = interval_95(distance, threshold)
-        joint[name] = dict(zip(JOINTS, share_below(distance, threshold).tolist(), strict=True))
-        counts = ~np.isnan(distance)
+    for name, (_, threshold) in MEASURES.items():
+        of_all = distance["all", name]
+        interval[name] = interval_95(of_all, threshold)
+        joint[name] = dict(zip(JOINTS, share_below(of_all, threshold).tolist(), strict=True))
+        counts = ~np.isnan(of_all)
         counted[name] = {"photographs": int(counts.any(axis=1).sum()), "joints": int(counts.sum())}
-    hidden, seen = (
-        _summary_of(evaluation.found_covered.points, truth, annotated, which)
-        for which in (evaluation.covered, ~evaluation.covered)
-    )
-    result |= {
+    result = shares("all") | {
         "interval_95": interval,
         "joint": joint,
         "counted": counted,
-        "covered": hidden,
-        "uncovered": seen,
+        "covered": {"joints": int((covered & annotated).sum())} | shares("covered"),
+        "uncovered": {"joints": int((~covered & annotated).sum())} | shares("uncovered"),
+        "hidden_auc": hidden_auc(evaluation.found_covered.hidden, covered, annotated),
     }
-    result["hidden_auc"] = hidden_auc(evaluation.found_covered.hidden, evaluation.covered, annotated)
     return _plain(result)
 
 
-def _summary_of(predicted: np.ndarray, truth: np.ndarray, annotated: np.ndarray, which: np.ndarray) -> dict:
-    """The measures over the joints `which` (N, 14); torso and head sizes come from all that are annotated."""
-    result = {"joints": int((which & annotated).sum())}
+def measure_without_box(found: Predictions, crops: Crops, some: np.ndarray) -> dict:
+    """The measures of joints that were found in whole photographs, for metrics/test.json."""
+    return _plain(summary(found.points, crops.originals[some], crops.annotated[some]))
+
+
+def swapped(found: Predictions, crops: Crops, some: np.ndarray) -> dict[str, float | None]:
+    """Share of the counted joints that are wrong, but would be right under their partner's name, by measure."""
+    truth, annotated = crops.originals[some], crops.annotated[some]
+    result = {}
     for name, (size, threshold) in MEASURES.items():
-        distance = normalised_distance(predicted, truth, annotated & which, size(truth, annotated))
-        result[name] = by_group(share_below(distance, threshold))
-    return result
+        own, partners = (
+            normalised_distance(points, truth, annotated, size(truth, annotated))
+            for points in (found.points, found.points[:, list(FLIP)])
+        )
+        exchanged = (own >= threshold) & (partners < threshold)
+        counted = ~np.isnan(own)
+        result[name] = float(exchanged.sum() / counted.sum()) if counted.any() else float("nan")
+    return _plain(result)
 
 
 def hidden_auc(scores: np.ndarray, covered: np.ndarray, annotated: np.ndarray) -> float:
@@ -135,25 +169,22 @@ def interval_95(distance: np.ndarray, threshold: float) -> dict[str, list[float]
 
 def pck_curve(evaluation: Evaluation, crops: Crops, some: np.ndarray, measure: str) -> pd.DataFrame:
     """PCK (or PCKh) per group and mean at thresholds from 0 to 0.5: columns threshold, mean, head, ..."""
-    truth, annotated = crops.originals[some], crops.annotated[some]
-    distance = normalised_distance(
-        evaluation.found.points, truth, annotated, MEASURES[measure][0](truth, annotated)
-    )
+    distance = distances(evaluation, crops, some)["all", measure]
     rows = [{"threshold": t} | by_group(share_below(distance, t)) for t in THRESHOLDS]
     return pd.DataFrame(rows).round(6)
 
 
-def prediction_table(evaluation: Evaluation, crops: Crops, some: np.ndarray) -> pd.DataFrame:
+def prediction_table(found: Predictions, crops: Crops, some: np.ndarray) -> pd.DataFrame:
     """One row a photograph and joint: where it was found and is annotated, px of the photograph."""
     n, joints = len(some), len(JOINTS)
-    points, truth = evaluation.found.points.reshape(-1, 2), crops.originals[some].reshape(-1, 2)
+    points, truth = found.points.reshape(-1, 2), crops.originals[some].reshape(-1, 2)
     table = {
         "image": np.repeat([f"im{index + 1:05d}.jpg" for index in some], joints),
         "joint": np.tile(JOINTS, n),
         "x": points[:, 0],
         "y": points[:, 1],
-        "score": evaluation.found.scores.ravel(),
-        "hidden": evaluation.found.hidden.ravel(),
+        "score": found.scores.ravel(),
+        "hidden": found.hidden.ravel(),
         "annotated_x": truth[:, 0],
         "annotated_y": truth[:, 1],
     }
@@ -164,9 +195,8 @@ def table(measured: dict) -> str:
     """The measures as a table to print, in percent, as papers give them."""
     groups = [*GROUPS, "mean"]
     lines = ["".join(["".ljust(28), *(f"{name:>10}" for name in groups)])]
-    rows = [("", measured)] + [
-        (f", {name}", measured[name]) for name in ("covered", "uncovered") if name in measured
-    ]
+    parts = {"without_box": ", without a box", "covered": ", covered", "uncovered": ", uncovered"}
+    rows = [("", measured)] + [(said, measured[name]) for name, said in parts.items() if name in measured]
     for suffix, values in rows:
         for key, label in (("pck_0.2", "PCK@0.2"), ("pckh_0.5", "PCKh@0.5")):
             cells = [

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from pipeline import augmentation, heatmaps
 from pipeline.cache import Crops, stored_size, stride, to_input, transform
@@ -46,15 +47,21 @@ def _heatmaps(generator: Generator, x: Tensor) -> tuple[Tensor, Tensor]:
     return pose, torch.zeros_like(pose) if occlusion is None else occlusion
 
 
+def joints(pose: Tensor, occlusion: Tensor | None, cache: Cache) -> tuple[Tensor, Tensor, Tensor]:
+    """Places (B, J, 2), px of the input, scores (B, J) and hidden (B, J), as of `Predictions`, in pose and
+    occlusion heatmaps (B, J, h, h)."""
+    peaks, _ = heatmaps.decode(heatmaps.smooth(pose, cache.sigma))
+    scores = pose.amax((-2, -1))
+    hidden = torch.zeros_like(scores) if occlusion is None else occlusion.amax((-2, -1)).float()
+    return to_input(peaks, stride(cache)), scores, hidden
+
+
 def locate(pose: Tensor, occlusion: Tensor | None, affines: np.ndarray, cache: Cache) -> Predictions:
     """Joints in pose and occlusion heatmaps (B, J, h, h), in the photographs that the crops' affines (B, 2, 3)
     lead back to."""
-    peaks, _ = heatmaps.decode(heatmaps.smooth(pose, cache.sigma))
-    scores = pose.amax((-2, -1))
-    hidden = torch.zeros_like(scores) if occlusion is None else occlusion.amax((-2, -1))
+    places, scores, hidden = (each.cpu().numpy() for each in joints(pose, occlusion, cache))
     margin = (stored_size(cache) - cache.input_size) / 2
-    in_crop = to_input(peaks, stride(cache)).cpu().numpy().astype(np.float64) + margin
-    return Predictions(transform(affines, in_crop), scores.cpu().numpy(), hidden.float().cpu().numpy())
+    return Predictions(transform(affines, places.astype(np.float64) + margin), scores, hidden)
 
 
 def batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -72,16 +79,18 @@ def predict(
     batch: int,
     flip: bool = True,
     view: Callable[[np.ndarray], Tensor] | None = None,
+    progress: str | None = None,
 ) -> Predictions:
     """Find the joints in some of the crops.
 
     view: makes the images (B, 3, S, S) in [0, 1] of indices (B,); as a rule `inputs`, but evaluation covers
-    parts of them.
+    parts of them. progress: the title of a progress bar; none without one.
     """
     device = next(generator.parameters()).device
     view = view or (lambda some: inputs(crops, some, cache))
     found = []
-    for some in batches(indices, batch):
+    runs = list(batches(indices, batch))
+    for some in tqdm(runs, progress, unit=" batches", disable=progress is None):
         pose, occlusion = maps(generator, view(some).to(device), flip)
         found.append(locate(pose, occlusion, crops.affines[some], cache))
     return Predictions(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

@@ -7,8 +7,6 @@ index would test on what was trained on.
 import cv2
 import numpy as np
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 HASH_BITS = 256
 PARTS = ("train", "validation", "test")
@@ -27,6 +25,10 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
 
 def near_duplicates(hashes: np.ndarray, bits: int) -> np.ndarray:
     """Group numbers (N,): photographs whose hashes (N, 256) differ in at most `bits` share one."""
+    # Imported here: a stage that only reads crops does not wait for SciPy.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     signs = np.where(hashes, 1, -1).astype(np.float32)
     rows, columns = [], []
     for start in range(0, len(signs), 1000):  # a block at a time: memory grows with N, not with its square

@@ -10,18 +10,23 @@ import csv
 import fcntl
 import getpass
 import hashlib
+import json
 import logging
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
+
+import yaml
 
 from pipeline import PipelineError
 from pipeline.settings import Settings, main_root
@@ -76,6 +81,25 @@ class Run:
         """Set a tag."""
         self._try(self._store.client.set_tag, self.id, name, str(value)[:5000])
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """The run's tags `git.commit` and `reproduce`, where it has them."""
+        names, tags = ("git.commit", "reproduce"), {}
+        self._try(lambda: tags.update(self._store.client.get_run(self.id).data.tags))
+        return {name: tags[name] for name in names if name in tags}
+
+    def describe(self, markdown: str) -> None:
+        """Set the description on the run's page."""
+        self.tag("mlflow.note.content", markdown)
+
+    def dataset(self, name: str, sha256: str, source: str, context: str) -> None:
+        """Note the data that the run used, by its digest; context: what for, such as "training"."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        used = Dataset(name, sha256[:32], "dvc", source)  # MLflow takes 36 characters
+        tag = InputTag("mlflow.data.context", context)
+        self._try(self._store.client.log_inputs, self.id, [DatasetInput(used, [tag])])
+
     def text(self, content: str, path: str) -> None:
         """Keep a text as the artifact `path`."""
         self._try(self._store.client.log_text, self.id, content, path)
@@ -87,6 +111,75 @@ class Run:
     def figure(self, figure, path: str) -> None:
         """Keep a matplotlib Figure as the artifact `path`, whose ending says the format."""
         self._try(self._store.client.log_figure, self.id, figure, path)
+
+    def model(
+        self, code: Path, artifacts: dict[str, Path], example: object, packages: Iterable[str]
+    ) -> str | None:
+        """Keep an MLflow model, made from the file `code` of this package, once a run; returns its address.
+
+        artifacts: files that belong to it, by the names the code knows them by. packages: whose installed versions
+        it will ask for. None where the store failed or the run has a model.
+        """
+        made = []
+        if not self._try(lambda: made.extend(self._model(code, artifacts, example, packages))):
+            return None
+        return made[0] if made else None
+
+    def _model(self, code, artifacts, example, packages) -> Iterator[str]:
+        import mlflow
+
+        outputs = self._store.client.get_run(self.id).outputs
+        if outputs and outputs.model_outputs:
+            return
+        # A model's home follows the store that is set, its experiment the one that it is made in.
+        mlflow.set_tracking_uri(self._store.uri)
+        empty = self._store.client.create_logged_model(
+            self._store.experiment, name="generator", source_run_id=self.id
+        )
+        with _quiet("mlflow.models.signature", "mlflow.utils.environment"):
+            kept = mlflow.models.Model.log(
+                None,
+                mlflow.pyfunc,
+                name="generator",
+                model_id=empty.model_id,
+                run_id=self.id,
+                python_model=str(code),
+                code_paths=[str(code.parent)],
+                artifacts={name: str(path) for name, path in artifacts.items()},
+                input_example=example,
+                pip_requirements=[f"{name}=={version(name)}" for name in packages],
+            )
+        yield kept.model_uri
+
+    def register(self, model: str, name: str, score: float, protocol: str) -> None:
+        """Make the model the newest version under a name, and its champion where it beats the present one.
+
+        score: what versions are compared by, the higher the better; only where the protocol, what was measured and
+        how, is the same. The first version is the champion.
+        """
+        self._try(self._register, model, name, score, protocol)
+
+    def _register(self, model: str, name: str, score: float, protocol: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        client = self._store.client
+        tags = {"score": str(score), "protocol": protocol}
+        with _alone(self._store.uri):
+            with suppress(MlflowException):  # there already
+                client.create_registered_model(name)
+            new = client.create_model_version(
+                name, model, self.id, tags=tags, model_id=model.removeprefix("models:/")
+            )
+            aliases = client.get_registered_model(name).aliases
+            if "champion" in aliases:
+                present = client.get_model_version(name, aliases["champion"]).tags
+                if present.get("protocol") != protocol or float(present["score"]) >= score:
+                    return
+            client.set_registered_model_alias(name, "champion", new.version)
+
+    def image(self, pixels, key: str, step: int) -> None:
+        """Keep an image (H, W, 3) uint8 of a step, which MLflow shows beside those of the other steps."""
+        self._try(self._store.client.log_image, self.id, pixels, key=key, step=step)
 
     def params(self, values: dict) -> None:
         """Note nested values as parameters with dotted names."""
@@ -221,6 +314,7 @@ def _open(data_name: str) -> _Store:
     """Connect to the store and find or create the experiment, also while another process does."""
     # Before the import, which reads them. Fewer repetitions than MLflow's 7, which take minutes a call.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
@@ -242,6 +336,19 @@ def _open(data_name: str) -> _Store:
                 said = _public(f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place")
                 raise TrackingError(said) from None
             time.sleep(1)
+
+
+@contextmanager
+def _quiet(*loggers: str) -> Iterator[None]:
+    """Nothing below a warning from these loggers."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager
@@ -307,9 +414,26 @@ def _system_metrics(uri: str, run_id: str) -> Callable[[], None]:
 def _origin() -> dict[str, str]:
     """Tags that say which code runs, as which experiment."""
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *CODE)
-    tags = {"git.commit": commit or "unknown", "git.dirty": "true" if changed or not commit else "false"}
+    tags = {
+        "git.commit": commit or "unknown",
+        "git.dirty": "true" if changed or not commit else "false",
+        "reproduce": command(),
+    }
     experiment = os.environ.get("DVC_EXP_NAME")
     return tags | ({"dvc.exp": experiment} if experiment else {})
+
+
+def command() -> str:
+    """What repeats this training at its commit: `dvc repro`, or `dvc exp run` with what params.yaml has changed."""
+    path = Path("params.yaml")
+    texts = _git("show", f"HEAD:./{path}"), path.read_text() if path.is_file() else ""
+    committed, now = (dict(_flat(yaml.safe_load(text) or {})) for text in texts)
+    changed = [
+        f"-S {shlex.quote(f'{name}={json.dumps(value)}')}"
+        for name, value in now.items()
+        if committed.get(name) != value
+    ]
+    return " ".join(["dvc exp run", *changed]) if changed and committed else "dvc repro"
 
 
 def _run_name(data_name: str) -> str:

@@ -27,7 +27,9 @@ from pipeline.optimisation import optimiser, schedule
 from pipeline.settings import Settings, Train
 
 SAVE_EVERY = 100  # steps between two saves of the state
-Report = Callable[[int, dict[str, float]], None]  # (step, metrics) -> None: observes, changes nothing
+# Observers: they change nothing.
+Report = Callable[[int, dict[str, float]], None]  # (step, metrics) -> None, at each point of the curve
+Show = Callable[["TrainingState"], None]  # at each measurement of the validation part
 
 
 class TrainingError(PipelineError):
@@ -203,6 +205,7 @@ def train(
     settings: Settings,
     checkpoint: Path,
     report: Report,
+    show: Show = lambda _: None,
     save_every: int = SAVE_EVERY,
 ) -> None:
     """Play from the state's step to the last one; the state then holds the result."""
@@ -243,6 +246,7 @@ def train(
                 row |= validate(state.averaged.module, photographs, settings)
                 pck = row.get("val/pck_0.2/mean", float("nan"))
                 tqdm.write(f"step {state.step}: validation PCK@0.2 {pck:.3f}")
+                show(state)
             state.history.append({"step": state.step} | row)
             report(state.step, row | {"train/images_per_second": speed})
             since, seen, recent = time.perf_counter(), 0, []

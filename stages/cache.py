@@ -17,7 +17,8 @@ def main() -> None:
     settings = load()
     dataset, folder = Path("data") / settings.data.name, Path("data/cache")
     hashes = cache.build(dataset, folder, settings.cache)
-    cache.save_heatmaps(Path("data/heatmaps.npz"), cache.load(folder), settings.cache)
+    targets = cache.target_heatmaps(cache.load(folder), settings.cache)
+    cache.save_heatmaps(Path("data/heatmaps.npz"), targets)
 
     groups = near_duplicates(hashes, settings.split.near_duplicate_bits)
     parts = split(groups, settings.split.validation, settings.split.test, settings.split.seed)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import PipelineError, cache, drawing, evaluation, tracking, weights
+from pipeline import PipelineError, cache, drawing, evaluation, people, tracking, weights
 from pipeline.device import default_device
 from pipeline.settings import Cache, load
-from stages import pictures, stage
+from stages import pictures, registry, stage
 
 WEIGHTS = Path("models/generator.safetensors")
 LSP_TEST = slice(1000, 2000)  # of the 2,000 photographs of LSP, the second half
@@ -50,25 +50,40 @@ def main() -> None:
             f" {cache.stored_size(geometry)} px (input {geometry.input_size}, margin {geometry.margin}):"
             " run `dvc repro` with the parameters of the weights"
         )
-    some = np.flatnonzero(pd.read_csv("data/split.csv").part == part)
+    split = pd.read_csv("data/split.csv")
+    some = np.flatnonzero(split.part == part)
     result = evaluation.evaluate(generator, crops, some, geometry, device)
     measured = evaluation.measure(result, crops, some)
+    images = Path("data") / settings.data.name / "images"
+    whole = people.search(generator, [images / name for name in split.image[some]], geometry)
+    measured["without_box"] = evaluation.measure_without_box(whole, crops, some)
+    measured["swapped"] = evaluation.swapped(result.found, crops, some)
     Path(f"metrics/{part}.json").write_text(json.dumps(measured, indent=2) + "\n")
     curves = {name: evaluation.pck_curve(result, crops, some, name) for name in evaluation.MEASURES}
     curves["pck_0.2"].to_csv("metrics/pck_curve.csv", index=False)
     curves["pckh_0.5"].to_csv("metrics/pckh_curve.csv", index=False)
-    evaluation.prediction_table(result, crops, some).to_csv("data/predictions.csv", index=False)
+    for name, found in (("predictions", result.found), ("predictions_without_box", whole)):
+        evaluation.prediction_table(found, crops, some).to_csv(f"data/{name}.csv", index=False)
 
     with tracking.evaluation_run(made_by, WEIGHTS, Path("metrics/learning_curve.csv")) as run:
         run.log(made_by["train"]["steps"], tracking.named(part, measured))
         run.tag("data.sha256", tracking.digest("data/cache/crops.npy"))
-        for name in ("dvc.lock", f"metrics/{part}.json", "data/predictions.csv"):
+        files = "dvc.lock", f"metrics/{part}.json", "data/predictions.csv", "data/predictions_without_box.csv"
+        for name in files:
             if Path(name).is_file():
                 run.file(name)
         run.figure(drawing.pck_curves(curves["pck_0.2"]), "pictures/pck_curve.png")
-        overlay = pictures.log(run, part, result, generator, targets, crops, some, geometry)
+        pictures.log(run, part, result, generator, targets, crops, some, geometry)
+        results, validation = {part: measured}, Path("metrics/validation.json")
+        if validation.is_file():
+            results = {"validation": json.loads(validation.read_text())} | results
+            # Weights that were pulled have no model in this store yet.
+            registry.keep(run, WEIGHTS, made_by, results["validation"], crops.originals)
+        registry.describe(run, generator, made_by, split, results)
+        run.text(pictures.page(part, made_by, measured, curves, result, crops, some, geometry), "report.html")
+        address = run.place("report.html")
     print(f"{part}: {len(some)} photographs\n{evaluation.table(measured)}")
-    print(f"\nLook at the joints it found:  {overlay}\nBrowse the run:               {run.hint}")
+    print(f"\nOpen the report in a browser:  {address}\nBrowse the run:                {run.hint}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,23 @@
 """The pictures that the train and the evaluate stage give to a run; they determine no output."""
 
-import numpy as np
-import torch
+from pathlib import Path
 
-from pipeline import drawing, heatmaps, inference
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from pipeline import augmentation, drawing, heatmaps, inference, report
 from pipeline.cache import Crops, Heatmaps, input_points, invert, stored_size, transform
-from pipeline.evaluation import Evaluation, cover
+from pipeline.evaluation import MEASURES, Evaluation, cover, distances
 from pipeline.generator import Generator
-from pipeline.metrics import normalised_distance, torso_size
-from pipeline.settings import Cache
+from pipeline.settings import Cache, Settings
 from pipeline.tracking import Run
+from pipeline.training import Photographs, Show, TrainingState
 
 SHOWN = 10  # skeletons in an overlay
 ROWS = 5  # photographs with their heatmaps
+DATA = {"lspet": "LSPet", "figures": "drawn people"}
 
 
 @torch.inference_mode()
@@ -25,25 +30,12 @@ def log(
     crops: Crops,
     some: np.ndarray,
     geometry: Cache,
-) -> str:
-    """Draw overlays (evenly spaced photographs, and the worst) and heatmaps; returns where the overlay lies."""
-    truth, annotated = crops.originals[some], crops.annotated[some]
-    distance = normalised_distance(result.found.points, truth, annotated, torso_size(truth, annotated))
-    counted = (~np.isnan(distance)).sum(1)
-    share = np.where(counted > 0, (distance < 0.2).sum(1) / np.maximum(counted, 1), np.nan)
+) -> None:
+    """Draw overlays (evenly spaced photographs, and the worst) and heatmaps."""
     even = np.linspace(0, len(some) - 1, min(SHOWN, len(some))).astype(int)
-    worst = np.lexsort((-np.nan_to_num(distance).mean(1), np.nan_to_num(share, nan=1.0)))[:SHOWN]
-
-    def overlay(which: np.ndarray):
-        margin = (stored_size(geometry) - geometry.input_size) / 2
-        found = transform(invert(crops.affines[some[which]]), result.found.points[which]) - margin
-        images = _pixels(inference.inputs(crops, some[which], geometry))
-        titles = ["" if np.isnan(each) else f"PCK@0.2 {each:.2f}" for each in share[which]]
-        shown = annotated[which]
-        return drawing.skeletons(images, input_points(crops, geometry)[some[which]], found, shown, titles)
-
-    run.figure(overlay(even), f"pictures/{part}_overlay.png")
-    run.figure(overlay(worst), f"pictures/{part}_worst.png")
+    run.figure(overlay(even, result, crops, some, geometry), f"pictures/{part}_overlay.png")
+    worst = ranking(result, crops, some)[::-1][:SHOWN]
+    run.figure(overlay(worst, result, crops, some, geometry), f"pictures/{part}_worst.png")
 
     # Under the occluders, where the second task has something to say; and the targets of the same photographs.
     rows, device = some[even[:ROWS]], next(generator.parameters()).device
@@ -61,7 +53,112 @@ def log(
     run.figure(
         drawing.heatmaps(images, true_pose.numpy(), true_occlusion.numpy()), f"pictures/{part}_targets.png"
     )
-    return run.place(f"pictures/{part}_overlay.png")
+
+
+def progress(run: Run, photographs: Photographs, settings: Settings) -> Show:
+    """What draws a few validation photographs, always the same and partly covered, into the run at its steps."""
+    crops, validation, device = photographs.crops, photographs.validation, photographs.device
+    rows = validation[np.linspace(0, len(validation) - 1, min(ROWS, len(validation))).astype(int)]
+    covered = cover(crops, rows, settings.cache)
+    pixels, truth, images = _pixels(covered.images), covered.points.numpy(), covered.images.to(device)
+
+    @torch.inference_mode()
+    def show(state: TrainingState) -> None:
+        pose, occlusion = inference.maps(state.averaged.module.eval(), images, flip=False)
+        verdicts = {}
+        if settings.train.adversarial and state.step > settings.train.game_start * settings.train.steps:
+            maps = [pose, occlusion if settings.model.occlusion else None]
+            verdicts = {
+                "P: in its place": state.pose(augmentation.normalise(images), *maps),
+                "C: a sharp peak": state.confidence(*maps),
+            }
+        drawn = drawing.heatmaps(
+            pixels,
+            pose.cpu().numpy(),
+            occlusion.cpu().numpy() if settings.model.occlusion else None,
+            truth,
+            {name: each.float().sigmoid().cpu().numpy() for name, each in verdicts.items()},
+        )
+        run.image(drawing.pixels(drawn), "validation", state.step)
+
+    return show
+
+
+def page(
+    part: str,
+    made_by: dict,
+    measured: dict,
+    curves: dict[str, pd.DataFrame],
+    result: Evaluation,
+    crops: Crops,
+    some: np.ndarray,
+    geometry: Cache,
+) -> str:
+    """The page about weights with the settings `made_by`, as of `pipeline.report`."""
+    train, model = made_by["train"], made_by["model"]
+    order = ranking(result, crops, some)
+    middle = max(0, (len(order) - SHOWN) // 2)
+    galleries = {
+        f"The {SHOWN} best": order[:SHOWN],
+        f"{SHOWN} in the middle": order[middle : middle + SHOWN],
+        f"The {SHOWN} worst: often the sides are exchanged, or the annotation is of someone else": order[
+            ::-1
+        ][:SHOWN],
+    }
+    titles = {
+        "pck_0.2": ("PCK over its threshold, in torsos", "torso, left shoulder to right hip"),
+        "pckh_0.5": ("PCKh over its threshold, in heads", "head, neck to head top"),
+    }
+    drawn = [
+        report.picture(drawing.pck_curves(curves[name], reference=reference), caption)
+        for name, (caption, reference) in titles.items()
+    ]
+    learning = Path("metrics/learning_curve.csv")
+    if learning.is_file():
+        figure = drawing.learning_curves(pd.read_csv(learning))
+        drawn.append(report.picture(figure, "The training's course", wide=True))
+    annotated = crops.annotated[some]
+    name, (_, threshold) = next(iter(MEASURES.items()))
+    return report.page(
+        title=f"Adversarial PoseNet: {DATA[made_by['data']['name']]}, {part} part",
+        about=(
+            f"{len(some):,} photographs. Hourglasses: {model['stacks']}, channels {', '.join(map(str, model['features']))};"
+            f" input {geometry.input_size} px. Training: {train['steps']:,} steps of {train['batch']} photographs,"
+            f" {'with' if train['adversarial'] else 'without'} discriminators, seed {train['seed']}."
+        ),
+        measured=measured,
+        by_count=report.by_annotated(distances(result, crops, some)["all", name], annotated, threshold),
+        curves=drawn,
+        galleries=[
+            report.picture(overlay(which, result, crops, some, geometry), caption, "jpeg", wide=True)
+            for caption, which in galleries.items()
+        ],
+    )
+
+
+def ranking(result: Evaluation, crops: Crops, some: np.ndarray) -> np.ndarray:
+    """Places in `some` of the photographs that count, the best first: by PCK@0.2, then by the mean distance."""
+    distance = distances(result, crops, some)["all", "pck_0.2"]
+    counted = np.flatnonzero((~np.isnan(distance)).any(axis=1))
+    return counted[np.lexsort((np.nanmean(distance[counted], axis=1), -_share(distance[counted])))]
+
+
+def overlay(which: np.ndarray, result: Evaluation, crops: Crops, some: np.ndarray, geometry: Cache) -> Figure:
+    """Skeletons in photographs, chosen by their places in `some`, beside their annotation."""
+    rows, margin = some[which], (stored_size(geometry) - geometry.input_size) / 2
+    found = transform(invert(crops.affines[rows]), result.found.points[which]) - margin
+    images, truth = _pixels(inference.inputs(crops, rows, geometry)), input_points(crops, geometry)[rows]
+    share = _share(distances(result, crops, some)["all", "pck_0.2"][which])
+    titles = ["" if np.isnan(each) else f"PCK@0.2 {each:.2f}" for each in share]
+    return drawing.skeletons(images, truth, found, crops.annotated[rows], titles)
+
+
+def _share(distance: np.ndarray) -> np.ndarray:
+    """PCK@0.2 (N,) of each photograph, from normalised distances (N, 14); NaN where no joint counts."""
+    counted = (~np.isnan(distance)).sum(axis=1)
+    return np.where(
+        counted > 0, (distance < MEASURES["pck_0.2"][1]).sum(axis=1) / np.maximum(counted, 1), np.nan
+    )
 
 
 def _pixels(images: torch.Tensor) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline import cache, drawing, evaluation, tracking, training, weights
 from pipeline.device import default_device, deterministic, device_name
 from pipeline.settings import load, main_root
-from stages import pictures, stage
+from stages import pictures, registry, stage
 
 WEIGHTS = Path("models/generator.safetensors")
 
@@ -19,7 +19,8 @@ def main() -> None:
     settings = load()
     Path("metrics").mkdir(exist_ok=True)
     device = default_device()
-    parts = pd.read_csv("data/split.csv").part
+    split = pd.read_csv("data/split.csv")
+    parts = split.part
     photographs = training.Photographs(
         crops=cache.load(Path("data/cache")),
         targets=cache.load_heatmaps(Path("data/heatmaps.npz")),
@@ -55,8 +56,10 @@ def main() -> None:
         "device": device_name(device),
     }
     with tracking.training_run(settings, tags=tags, resumed=state.step > 0) as run:
+        run.dataset(settings.data.name, tags["data.sha256"], "data/cache", "training")
+        show = pictures.progress(run, photographs, settings)
         with deterministic(settings.train.deterministic):
-            training.train(state, photographs, settings, checkpoint, run.log)
+            training.train(state, photographs, settings, checkpoint, run.log, show)
         weights.save(WEIGHTS, state.averaged.module, made_by)
         curve = pd.DataFrame(state.history)
         curve.to_csv("metrics/learning_curve.csv", index=False, float_format="%.6g")
@@ -69,9 +72,10 @@ def main() -> None:
 
         run.log(state.step, tracking.named("validation", measured))
         run.tag("model.sha256", tracking.digest(WEIGHTS))
-        run.file(WEIGHTS, "model")
         run.figure(drawing.learning_curves(curve), "pictures/learning_curves.png")
         pictures.log(run, "validation", result, generator, photographs.targets, crops, some, settings.cache)
+        registry.describe(run, generator, made_by, split, {"validation": measured})
+        registry.keep(run, WEIGHTS, made_by, measured, crops.originals)
     checkpoint.unlink(missing_ok=True)
     print(f"validation\n{evaluation.table(measured)}")
 

@@ -69,7 +69,7 @@ def built(dataset, tmp_path_factory):
 @pytest.fixture(scope="module")
 def targets(built, tmp_path_factory):
     path = tmp_path_factory.mktemp("targets") / "heatmaps.npz"
-    cache.save_heatmaps(path, built[2], CACHE)
+    cache.save_heatmaps(path, cache.target_heatmaps(built[2], CACHE))
     return cache.load_heatmaps(path)
 
 
@@ -220,7 +220,7 @@ def test_occluded_joints_of_lsp_keep_their_place_and_get_an_occlusion_target(pla
     cache.build(tmp_path / "lsp", tmp_path / "cache", CACHE, workers=1)
     crops = cache.load(tmp_path / "cache")
     assert crops.annotated.all() and np.argwhere(crops.occluded).tolist() == [list(each) for each in HIDDEN]
-    cache.save_heatmaps(tmp_path / "heatmaps.npz", crops, CACHE)
+    cache.save_heatmaps(tmp_path / "heatmaps.npz", cache.target_heatmaps(crops, CACHE))
     assert (expanded(cache.load_heatmaps(tmp_path / "heatmaps.npz")).amax((-2, -1)) > 0.77).all()
 
 

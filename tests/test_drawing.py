@@ -4,11 +4,11 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from pipeline import drawing
+from pipeline.drawing import pixels
 
 SIZE, JOINTS = 48, 14
 FLIP = [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
@@ -37,12 +37,6 @@ def table(rng):
     made = pd.DataFrame({"step": steps} | {name: rng.random(len(steps)) for name in names})
     made.loc[made["step"] % 500 != 0, [name for name in names if name.startswith("val/")]] = np.nan
     return made
-
-
-def pixels(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def has(picture: np.ndarray, colour: str) -> bool:
@@ -136,6 +130,25 @@ def test_a_generator_without_occlusion_has_no_such_column(people, rng):
     images, truth, _ = people
     figure = drawing.heatmaps(images, rng.random((3, JOINTS, 12, 12)), None, truth)
     assert len(figure.axes) == 3 * 2 + 1  # and the colour bar
+    assert pixels(figure).std() > 10
+
+
+def test_what_discriminators_say_has_a_column_with_a_line_a_joint(people, rng):
+    images, truth, _ = people
+    maps, verdicts = (
+        rng.random((3, JOINTS, 12, 12)),
+        {"P": rng.random((3, JOINTS)), "C": rng.random((3, JOINTS))},
+    )
+    figure = drawing.heatmaps(images, maps, maps, truth, verdicts)
+    assert [axis.get_title() for axis in figure.axes[:4]][-1] == "Discriminators"
+    assert len(figure.axes) == 3 * 4 + 1
+    for index in range(3):
+        axis = figure.axes[4 * index + 3]
+        for line, (name, values) in zip(axis.lines, verdicts.items(), strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), values[index])
+            assert line.get_label() == name
+        assert axis.get_yticklabels()[0].get_text() == "right ankle"
+        assert axis.get_ylim()[0] > axis.get_ylim()[1]  # the first joint on top
     assert pixels(figure).std() > 10
 
 

@@ -18,10 +18,12 @@ from pipeline.evaluation import (
     measure,
     pck_curve,
     prediction_table,
+    swapped,
 )
 from pipeline.generator import Output
 from pipeline.inference import Predictions, inputs, predict
-from pipeline.lspet import GROUPS, JOINTS
+from pipeline.lspet import FLIP, GROUPS, JOINTS
+from pipeline.metrics import torso_size
 from pipeline.settings import Cache
 
 CACHE = Cache(input_size=64, heatmap_size=16, sigma=1.0, box=1.25, margin=1.5)
@@ -207,6 +209,20 @@ def test_hidden_auc_counts_pairs_of_a_covered_and_an_uncovered_joint():
     assert np.isnan(hidden_auc(scores, annotated, annotated))
 
 
+def test_swapped_joints_are_wrong_but_right_under_their_partners_name(worked):
+    evaluation, crops, some = worked
+    # Of a perfect prediction none; with all names exchanged all that have a partner elsewhere and count.
+    truth = np.nan_to_num(crops.originals[some])
+    right = evaluation.found._replace(points=truth)
+    assert swapped(right, crops, some) == {"pck_0.2": 0.0, "pckh_0.5": 0.0}
+    wrong = right._replace(points=truth[:, list(FLIP)])
+    own = np.linalg.norm(truth - truth[:, list(FLIP)], axis=-1)
+    torso = torso_size(truth, crops.annotated[some])
+    counted = crops.annotated[some] & np.isfinite(torso)[:, None]
+    expected = (counted & (own >= 0.2 * torso[:, None])).sum() / counted.sum()
+    assert 0 < expected < 1 and swapped(wrong, crops, some)["pck_0.2"] == pytest.approx(expected, abs=1e-6)
+
+
 def test_pck_curve_rises_from_0_to_the_share_at_the_last_threshold(worked, measured):
     curve = pck_curve(*worked, "pckh_0.5")
     assert list(curve.columns) == ["threshold", "mean", *GROUPS]
@@ -219,7 +235,8 @@ def test_pck_curve_rises_from_0_to_the_share_at_the_last_threshold(worked, measu
 
 
 def test_prediction_table_has_a_row_for_each_photograph_and_joint(worked):
-    table = prediction_table(*worked)
+    evaluation, crops, some = worked
+    table = prediction_table(evaluation.found, crops, some)
     assert len(table) == 3 * 14
     assert table.image.unique().tolist() == ["im00002.jpg", "im00003.jpg", "im00005.jpg"]
     assert table.joint.tolist() == [*JOINTS] * 3

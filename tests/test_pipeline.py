@@ -54,6 +54,12 @@ def runs(folder: Path) -> pd.DataFrame:
     return mlflow.search_runs(experiment_names=names)
 
 
+def store(folder: Path):
+    import mlflow
+
+    return mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+
+
 def artifacts(run: pd.Series) -> set[str]:
     folder = Path(run.artifact_uri.removeprefix("file://"))
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -97,8 +103,15 @@ def test_an_experiment_in_a_temporary_folder_leaves_run_and_pictures_in_the_main
     (run,) = [run for _, run in runs(project).iterrows() if run["tags.dvc.exp"] == "aside"]
     assert run.status == "FINISHED" and run["tags.mlflow.runName"] == "aside"
     assert Path(run.artifact_uri.removeprefix("file://")).is_relative_to(project / "mlartifacts")
-    assert {"pictures/test_overlay.png", "pictures/validation_heatmaps.png", "params.yaml"} <= artifacts(run)
+    assert {
+        "report.html",
+        "pictures/test_overlay.png",
+        "pictures/validation_heatmaps.png",
+        "params.yaml",
+    } <= artifacts(run)
+    assert run["tags.reproduce"] == "dvc exp run -S train.steps=10"
     assert "aside" in sh(project, "dvc", "exp", "list")
+    assert sum(name.startswith("images/validation") and name.endswith(".png") for name in artifacts(run)) == 1
     shown = json.loads(git(project, "show", f"{experiment(project, 'aside')}:metrics/test.json"))
     assert run["metrics.test/pck_0.2/mean"] == pytest.approx(shown["pck_0.2"]["mean"])
 
@@ -123,6 +136,12 @@ def test_the_run_tells_what_was_run(reproduced):
         assert run[f"tags.{tag}"]
     assert {"dvc.lock", "pictures/test_worst.png", "pictures/learning_curves.png"} <= artifacts(run)
     stored = json.loads((reproduced / "metrics/validation.json").read_text())
+    (used,) = store(reproduced).get_run(run.run_id).inputs.dataset_inputs
+    assert used.dataset.name == "figures" and run["tags.data.sha256"].startswith(used.dataset.digest)
+    described = run["tags.mlflow.note.content"]
+    assert "| validation |" in described and "| test |" in described and "    dvc repro" in described
+    registered = store(reproduced).get_model_version_by_alias("adversarial-posenet-figures", "champion")
+    assert registered.run_id in set(runs(reproduced).run_id)
     assert run["metrics.validation/pck_0.2/mean"] == pytest.approx(stored["pck_0.2"]["mean"])
     assert len(pd.read_csv(reproduced / "metrics/learning_curve.csv")) == 12
 

@@ -194,7 +194,7 @@ def test_main_root_is_found_from_a_folder_inside_the_repository(tmp_path, monkey
     ("group", "changes", "said"),
     [
         ("train", {"discriminator_features": [32, 64, 64, 64, 64]}, "train.discriminator_features"),
-        ("cache", {"heatmap_size": 48}, "model.stem 'paper'"),
+        ("cache", {"heatmap_size": 32}, "model.stem 'paper'"),
         ("train", {"compile": "maybe"}, "train.compile = 'maybe'"),
         ("train", {"learning_rate": float("inf")}, "train.learning_rate = inf"),
     ],
@@ -202,6 +202,8 @@ def test_main_root_is_found_from_a_folder_inside_the_repository(tmp_path, monkey
 def test_what_would_fail_hours_later_is_refused_at_once(group, changes, said):
     values = yaml.safe_load(PARAMS.read_text())
     values["model"]["stem"] = "paper"
+    values["cache"] |= {"input_size": 64, "heatmap_size": 16}
+    values["train"]["input_sizes"] = [64]
     values[group] |= changes
     with pytest.raises(SettingsError) as error:
         check(values, "params.yaml")

@@ -11,19 +11,31 @@ from pipeline.settings import Settings
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 CHECKS_ONLY = {"pipeline/settings.py"}  # holds no values, as test_settings shows
-OBSERVES_ONLY = {"pipeline/tracking.py", "pipeline/drawing.py", "stages/pictures.py"}
+OBSERVES_ONLY = {
+    "pipeline/tracking.py",
+    "pipeline/drawing.py",
+    "pipeline/report.py",
+    "stages/pictures.py",
+    "stages/registry.py",
+}
 RANK = (
     {"settings"},
-    {"download", "figures", "lspet", "device", "optimisation"},
+    {"download", "figures", "lspet", "device", "optimisation", "photograph"},
     {"split", "heatmaps", "metrics"},
     {"cache", "augmentation", "layers", "comparison"},
     {"generator"},
     {"discriminators", "losses", "weights"},
     {"inference"},
+    {"people"},
     {"evaluation"},
     {"training"},
 )
-COMMANDS = {"ablation"}  # above all of these: run by people, imported by nothing
+COMMANDS = {
+    "ablation",
+    "export",
+    "predict",
+    "serving",
+}  # above all of these: run by people, imported by nothing
 
 
 def imports(path: Path) -> set[str]:
@@ -70,7 +82,11 @@ def settings_read_by(stage: str) -> set[str]:
 
 
 def test_every_stage_has_its_script():
-    assert {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "pictures"} == set(STAGES)
+    assert {path.stem for path in (ROOT / "stages").glob("*.py")} - {
+        "__init__",
+        "pictures",
+        "registry",
+    } == set(STAGES)
     assert all(stage["cmd"] == f"python -m stages.{name}" for name, stage in STAGES.items())
 
 
@@ -119,7 +135,7 @@ def test_imports_run_one_way_from_stages_down_to_settings():
             assert not used & COMMANDS
             assert all(rank[name] < rank[path.stem] for name in used), f"{path.stem} imports {used}"
         else:
-            assert path.stem in {"__init__", "tracking", "drawing", *COMMANDS}
+            assert path.stem in {"__init__", "tracking", "drawing", "overlay", "report", *COMMANDS}
 
 
 def test_the_library_never_reads_params_yaml_itself():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import yaml
 from matplotlib.figure import Figure
 
 from pipeline import settings, tracking
@@ -198,7 +199,13 @@ def test_the_commit_and_whether_the_code_differs_from_it(root):
     assert clean["git.commit"] == commit and clean["git.dirty"] == "false"
     (root / "stages").mkdir()
     (root / "stages" / "new.py").write_text("")
-    assert client(root).get_run(train()).data.tags["git.dirty"] == "true"
+    dirty = client(root).get_run(train()).data.tags
+    assert dirty["git.dirty"] == "true" and clean["reproduce"] == dirty["reproduce"] == "dvc repro"
+    values = yaml.safe_load((root / "params.yaml").read_text())
+    values["train"]["alpha"], values["augment"]["scale"] = 0.5, [0.5, 2.0]
+    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    changed = client(root).get_run(train()).data.tags["reproduce"]
+    assert changed == "dvc exp run -S 'augment.scale=[0.5, 2.0]' -S train.alpha=0.5"
 
 
 def test_a_store_that_fails_later_costs_a_warning_only(root, caplog, monkeypatch):

@@ -114,7 +114,7 @@ def make_photographs(folder: Path) -> training.Photographs:
         originals=2.0 * points.astype(np.float64) + 5,
         affines=np.tile([[2.0, 0.0, 5.0], [0.0, 2.0, 5.0]], (12, 1, 1)),
     )
-    cache.save_heatmaps(folder / "heatmaps.npz", crops, tiny().cache)
+    cache.save_heatmaps(folder / "heatmaps.npz", cache.target_heatmaps(crops, tiny().cache))
     targets = cache.load_heatmaps(folder / "heatmaps.npz")
     return training.Photographs(crops, targets, train=np.arange(8), validation=np.arange(8, 12), device=CPU)
 
@@ -122,8 +122,24 @@ def make_photographs(folder: Path) -> training.Photographs:
 def run(photographs, config, checkpoint: Path, report=None, state=None, save_every=1000):
     """A training to its end, and its state."""
     state = state or training.TrainingState(config, CPU)
-    training.train(state, photographs, config, checkpoint, report or (lambda _step, _row: None), save_every)
+    training.train(
+        state, photographs, config, checkpoint, report or (lambda _step, _row: None), save_every=save_every
+    )
     return state
+
+
+def test_a_training_is_shown_where_its_validation_part_is_measured(photographs, tmp_path):
+    config, shown, reported = tiny(train__steps=7, train__log_every=1, train__validate_every=3), [], {}
+    state = training.TrainingState(config, CPU)
+    training.train(
+        state,
+        photographs,
+        config,
+        tmp_path / "state.pt",
+        lambda step, row: reported.update({step: row}),
+        lambda state: shown.append(state.step),
+    )
+    assert shown == [3, 6, 7] == [step for step, row in reported.items() if "val/reconstruction" in row]
 
 
 @pytest.fixture
@@ -655,7 +671,7 @@ def test_a_tiny_generator_learns_eight_photographs_by_heart(photographs, tmp_pat
         train__steps=150, train__input_sizes=[32], train__log_every=150, train__validate_every=150,
         train__learning_rate=0.01,
     )  # fmt: skip
-    cache.save_heatmaps(tmp_path / "dots.npz", crops, config.cache)
+    cache.save_heatmaps(tmp_path / "dots.npz", cache.target_heatmaps(crops, config.cache))
     targets = cache.load_heatmaps(tmp_path / "dots.npz")
     dots = training.Photographs(crops, targets, train=np.arange(8), validation=np.arange(8), device=CPU)
     last = run(dots, config, tmp_path / "checkpoint.pt").history[-1]

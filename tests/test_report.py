@@ -1,0 +1,99 @@
+"""The report: what it says, and that it needs nothing but itself."""
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from pipeline import report
+from pipeline.lspet import GROUPS
+
+
+def shares(value: float) -> dict:
+    return {key: dict.fromkeys([*GROUPS, "mean"], value) for key in ("pck_0.2", "pckh_0.5")}
+
+
+@pytest.fixture
+def measured() -> dict:
+    return shares(0.601) | {
+        "interval_95": {"pck_0.2": {"mean": [0.581, 0.619]}},
+        "covered": {"joints": 1234} | shares(0.402),
+        "uncovered": {"joints": 8766} | shares(0.553),
+        "without_box": shares(0.304),
+        "swapped": {"pck_0.2": 0.082, "pckh_0.5": 0.075},
+        "hidden_auc": 0.84,
+    }
+
+
+def page(measured: dict) -> str:
+    figure = Figure(figsize=(1, 1))
+    pictures = [report.picture(figure, "<best>", "jpeg", wide=True), report.picture(figure, "curve")]
+    rows = [
+        {"annotated": "14", "photographs": 421, "share": 0.588},
+        {"annotated": "9 or fewer", "photographs": 0, "share": None},
+    ]
+    return report.page("A <title>", "about", measured, rows, pictures[1:], pictures[:1])
+
+
+def test_a_page_says_what_was_measured(measured):
+    text = re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page(measured), flags=re.DOTALL))
+    for said in (
+        "60.1 PCK@0.2, 95 % interval 58.1 to 61.9",
+        "30.4 PCK@0.2 without a person box",
+        "8.2 % of the joints are wrong",
+        "AUC of 0.84",
+        "covered 1,234 40.2",
+        "14 421 58.8",
+        "9 or fewer 0 –",
+        "A &lt;title&gt;",
+        "&lt;best&gt;",
+    ):
+        assert said in text, said
+
+
+def test_a_page_needs_no_network(measured):
+    addresses = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", page(measured))
+    assert len(addresses) == 2
+    assert addresses[0].startswith("data:image/png;base64,iVBOR")
+    assert addresses[1].startswith("data:image/jpeg;base64,/9j/")
+    assert "<script" not in page(measured)
+
+
+def test_a_page_about_nothing_counted(measured):
+    nothing = measured | shares(None) | {"hidden_auc": None, "swapped": {"pck_0.2": None}}
+    nothing["interval_95"] = {"pck_0.2": {"mean": [None, None]}}
+    assert "AUC of –" in page(nothing) and "interval" not in page(nothing)
+
+
+def test_shares_by_the_number_of_annotated_joints():
+    annotated = np.ones((4, 14), dtype=bool)
+    annotated[1, 0] = False
+    annotated[2:, :6] = False  # eight each
+    distance = np.where(annotated, 0.1, np.nan)
+    distance[0, :7] = 0.3
+    distance[3] = np.nan  # its torso is not annotated
+    rows = {row["annotated"]: row for row in report.by_annotated(distance, annotated, 0.2)}
+    assert list(rows) == ["14", "13", "12", "11", "10", "9 or fewer"]
+    assert (rows["14"]["photographs"], rows["14"]["share"]) == (1, 0.5)
+    assert (rows["13"]["photographs"], rows["13"]["share"]) == (1, 1.0)
+    assert (rows["12"]["photographs"], rows["12"]["share"]) == (0, None)
+    assert (rows["9 or fewer"]["photographs"], rows["9 or fewer"]["share"]) == (2, 1.0)
+
+
+def test_a_note_says_what_and_how_to_repeat_it(measured):
+    made_by = {
+        "data": {"name": "figures"},
+        "cache": {"input_size": 64},
+        "model": {"stacks": 2, "occlusion": True},
+        "train": {"steps": 1200, "batch": 8, "adversarial": False, "seed": 3},
+    }
+    results = {"validation": measured, "test": measured | shares(None)}
+    origin = {"git.commit": "abc", "reproduce": "dvc exp run -S train.seed=3"}
+    lines = report.note(made_by, 4_120_000, {"train": 8000, "validation": 1000}, results, origin).splitlines()
+    assert "8,000 photographs of figures" in lines[0] and "4.1 million weights" in lines[1]
+    assert "1,200 steps of 8, without discriminators, with the occlusion task, seed 3." in lines[2]
+    assert "| validation | 60.1 | 60.1 | 40.2 |" in lines and "| test | – | – | 40.2 |" in lines
+    assert lines[-2:] == ["    git checkout abc", "    dvc exp run -S train.seed=3"]
+    for unknown in ({}, {"git.commit": "abc"}):
+        assert "repeat" not in report.note(made_by, 1, {"train": 8, "validation": 1}, results, unknown)

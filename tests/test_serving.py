@@ -1,0 +1,202 @@
+"""The registered model behind a real `mlflow models serve`: right answers to many, one sentence to the rest."""
+
+import base64
+import os
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import requests
+import torch
+from PIL import Image
+
+from pipeline import figures, people, photograph, tracking, weights
+from pipeline.settings import Cache, Model, load
+from stages import registry
+
+ROOT = Path(__file__).parents[1]
+CACHE = Cache(input_size=32, heatmap_size=8, sigma=1.0, box=1.25, margin=1.5)
+MODEL = Model(
+    block="basic", stem="patches", stacks=1, features=[8, 16], occlusion=True, reconstruction="cross_entropy"
+)
+MADE_BY = {"data": {"name": "lspet"}, "model": MODEL.model_dump(), "cache": CACHE.model_dump()}
+NAME = "adversarial-posenet-lspet"
+PEOPLE = np.zeros((3, 14, 2))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store of its own with one registered model, in a folder that stages run in."""
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (folder / "data").mkdir()
+    (folder / "data/split.csv").write_text("image,group,part\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        torch.manual_seed(0)
+        generator = weights.build(MODEL, CACHE)
+        generator(torch.randn(8, 3, 32, 32))
+        weights.save(folder / "generator.safetensors", generator, MADE_BY)
+        keep(folder, 0.5)
+        yield folder
+
+
+def keep(folder: Path, score: float | None, originals: np.ndarray = PEOPLE) -> tracking.Run:
+    with tracking.training_run(load(ROOT / "params.yaml"), tags={"fingerprint": "a"}, resumed=False) as run:
+        measured = {"pck_0.2": {"mean": score}}
+        registry.keep(run, folder / "generator.safetensors", MADE_BY, measured, originals)
+    return run
+
+
+def champion() -> int:
+    return int(mlflow.MlflowClient().get_model_version_by_alias(NAME, "champion").version)
+
+
+def test_the_champion_is_beaten_only_on_the_same_photographs(store):
+    assert champion() == 1
+    keep(store, 0.4)
+    keep(store, 0.5)
+    keep(store, None)  # nothing counted
+    keep(store, 0.9, originals=PEOPLE + 1)
+    assert champion() == 1
+    run = keep(store, 0.6)
+    assert champion() == 6
+    measured = {"pck_0.2": {"mean": 0.99}}
+    registry.keep(run, store / "generator.safetensors", MADE_BY, measured, PEOPLE)  # it has one
+    assert champion() == 6 and len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 6
+
+
+def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(store):
+    info = mlflow.models.get_model_info(f"models:/{NAME}/1")
+    assert "image: string (required)" in str(info.signature) and "box" in str(info.signature)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1"))
+    needed = (folder / "requirements.txt").read_text().splitlines()
+    assert f"torch=={torch.__version__.partition('+')[0]}" in needed and all("==" in line for line in needed)
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"artifacts/generator.safetensors", "code/pipeline/generator.py", "input_example.json"} <= names
+    assert not any(name.endswith((".pkl", ".pickle", ".pt")) for name in names)
+    model = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
+    (answer,) = model.predict(model.input_example)
+    assert len(answer["joints"]) == 14
+
+
+@pytest.fixture(scope="module")
+def server(store):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["mlflow", "models", "serve", "-m", f"models:/{NAME}@champion", "--env-manager", "local"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (store / "server.log").open("w") as log:
+        running = subprocess.Popen(
+            [*command, "-p", str(port)],
+            cwd=store,
+            env=os.environ | {"PATH": path},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            if requests.get(f"{address}/ping", timeout=2).ok:
+                break
+        except requests.ConnectionError:
+            time.sleep(0.25)
+    else:
+        pytest.fail((store / "server.log").read_text())
+    yield address
+    os.killpg(running.pid, 15)
+    running.wait(20)
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> str:
+    file = BytesIO()
+    image.save(file, kind)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def ask(server: str, *photographs: dict) -> requests.Response:
+    return requests.post(f"{server}/invocations", json={"inputs": photographs}, timeout=60)
+
+
+def test_200_requests_from_8_clients_have_the_right_joints(server, store):
+    images = [figures.draw(seed=1, index=index)[0] for index in range(8)]
+    texts = [encoded(image) for image in images]
+    boxes = [None, [10.0, 20.0, 90.0, 120.0]] * 4
+    generator, _ = weights.load(store / "generator.safetensors")
+    pixels = [photograph.read(base64.b64decode(text)) for text in texts]
+    given = [None if box is None else people.corners(*box) for box in boxes]
+    expected = [
+        people.description(person, image)
+        for person, image in zip(people.find(generator, pixels, given, CACHE), pixels, strict=True)
+    ]
+
+    def client(number: int) -> None:
+        for turn in range(25):
+            which = (number + turn) % 8
+            asked = {"image": texts[which]} | ({"box": boxes[which]} if boxes[which] else {})
+            answer = ask(server, asked)
+            assert answer.status_code == 200, answer.text
+            (said,) = answer.json()["predictions"]
+            assert said["box_given"] == (boxes[which] is not None)
+            for found, wanted in zip(said["joints"], expected[which]["joints"], strict=True):
+                assert found["name"] == wanted["name"]
+                assert abs(found["x"] - wanted["x"]) < 0.05 and abs(found["y"] - wanted["y"]) < 0.05
+
+    with ThreadPoolExecutor(8) as clients:
+        list(clients.map(client, range(8)))
+
+
+def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(server):
+    good = {"image": encoded(figures.draw(seed=1, index=0)[0])}
+    sentences = {
+        "not base64": {"image": "no base64 at all!"},
+        "not base64: ": {"image": "größe"},
+        "not a photograph": {"image": base64.b64encode(b"text").decode()},
+        "cannot be read": {"image": good["image"][: len(good["image"]) // 8 * 4]},
+        "at most 50,000,000 pixels": {"image": encoded(Image.new("1", (10_000, 5_001)))},
+        "more than 30,000,000 bytes": {"image": "A" * 40_000_008},
+        "expected x, y, width, height": good | {"box": [1.0, 2.0]},
+        "width and height above 0": good | {"box": [1.0, 2.0, 0.0, 5.0]},
+        "beyond the photograph": good | {"box": [9999.0, 2.0, 5.0, 5.0]},
+        "4 times": good | {"box": [0.0, 0.0, 1e9, 5.0]},
+    }
+    for said, asked in sentences.items():
+        answer = ask(server, asked, good)  # its neighbour is answered
+        assert answer.status_code == 200, (said, answer.text[:300])
+        bad, right = answer.json()["predictions"]
+        assert said in bad["error"] and "\n" not in bad["error"], bad
+        assert len(right["joints"]) == 14
+    rng = np.random.default_rng(0)
+    bodies = [rng.bytes(300) for _ in range(30)]
+    bodies += [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"inputs": 5}',
+        b'{"inputs": [5]}',
+        b'{"inputs": [{"box": [1]}]}',
+    ]
+    bodies += [
+        b'{"inputs": [{"image": 5}]}',
+        b'{"inputs": [{"image": "AA", "box": "x"}]}',
+        b'{"inputs": [[]]}',
+    ]
+    bodies += [b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}', b'{"inputs": ' + b"[" * 500]
+    for body in bodies:
+        headers = {"Content-Type": "application/json"}
+        answer = requests.post(f"{server}/invocations", data=body, headers=headers, timeout=60)
+        assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text[:300])
+        assert "/pipeline/" not in answer.text
+    assert len(ask(server, good).json()["predictions"][0]["joints"]) == 14
