@@ -24,7 +24,7 @@ test: $(READY)
 	python -m pytest
 
 bench: $(READY)
-	python -m benchmarks $(if $(ONLY),--only $(ONLY))
+	TQDM_DISABLE=1 python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 bench-peer: $(PEER_READY)
 	$(PEER)/bin/python -m benchmarks.mediapipe_pose $(ARGS)

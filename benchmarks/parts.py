@@ -227,8 +227,7 @@ def prediction(settings: Settings, photographs: training.Photographs) -> list[Ro
 
     @torch.inference_mode()
     def fast() -> None:
-        with autocast("auto", device):
-            inference.locate(*inference.maps(ours, images, flip=True), affines, geometry)
+        inference.locate(*inference.maps(ours, images, flip=True, precision="auto"), affines, geometry)
 
     @torch.inference_mode()
     def eager() -> None:

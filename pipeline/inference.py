@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pipeline import augmentation, heatmaps
 from pipeline.cache import Crops, stored_size, stride, to_input, transform
+from pipeline.device import autocast
 from pipeline.generator import Generator
 from pipeline.settings import Cache
 
@@ -29,21 +30,24 @@ def inputs(crops: Crops, indices: np.ndarray, cache: Cache) -> Tensor:
     return torch.from_numpy(crops.images[indices, inner, inner]).permute(0, 3, 1, 2).float() / 255
 
 
-def maps(generator: Generator, images: Tensor, flip: bool) -> tuple[Tensor, Tensor]:
+def maps(generator: Generator, images: Tensor, flip: bool, precision: str = "fp32") -> tuple[Tensor, Tensor]:
     """Pose and occlusion heatmaps (B, J, h, h) of images (B, 3, S, S) in [0, 1]; the latter 0 without that task.
 
-    flip: averaged with those of the mirrored images, mirrored back (the flip test).
+    flip: averaged with those of the mirrored images, mirrored back (the flip test). precision: the generator's,
+    as of `pipeline.device.autocast`.
     """
     x = augmentation.normalise(images).contiguous(memory_format=torch.channels_last)
-    pose, occlusion = _heatmaps(generator, x)
+    pose, occlusion = _heatmaps(generator, x, precision)
     if flip:
-        mirrored = [augmentation.flip_maps(each) for each in _heatmaps(generator, x.flip(-1))]
+        mirrored = [augmentation.flip_maps(each) for each in _heatmaps(generator, x.flip(-1), precision)]
         pose, occlusion = (pose + mirrored[0]) / 2, (occlusion + mirrored[1]) / 2
     return pose, occlusion
 
 
-def _heatmaps(generator: Generator, x: Tensor) -> tuple[Tensor, Tensor]:
-    pose, occlusion = generator.heatmaps(generator(x)[-1])
+def _heatmaps(generator: Generator, x: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+    with autocast(precision, x.device):
+        output = generator(x)[-1]
+    pose, occlusion = generator.heatmaps(output)
     return pose, torch.zeros_like(pose) if occlusion is None else occlusion
 
 
@@ -80,6 +84,7 @@ def predict(
     flip: bool = True,
     view: Callable[[np.ndarray], Tensor] | None = None,
     progress: str | None = None,
+    precision: str = "fp32",
 ) -> Predictions:
     """Find the joints in some of the crops.
 
@@ -90,7 +95,7 @@ def predict(
     view = view or (lambda some: inputs(crops, some, cache))
     found = []
     runs = list(batches(indices, batch))
-    for some in tqdm(runs, progress, unit=" batches", disable=progress is None):
-        pose, occlusion = maps(generator, view(some).to(device), flip)
+    for some in tqdm(runs, progress, unit=" batches") if progress else runs:
+        pose, occlusion = maps(generator, view(some).to(device), flip, precision)
         found.append(locate(pose, occlusion, crops.affines[some], cache))
     return Predictions(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

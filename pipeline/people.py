@@ -19,6 +19,7 @@ BOX = ("x", "y", "width", "height")  # px, tight around the joints
 # Height of the occlusion peak above which a joint is called hidden. On LSPet's validation part under occluders that
 # is 85 % of the covered joints and 32 % of the others; 1 % where nothing is covered.
 HIDDEN = 0.05
+BATCH = 32  # photographs a forward pass
 LARGEST = 4  # sides of a box over the photograph's longer side
 
 
@@ -74,15 +75,19 @@ def cut_out(images: Sequence[np.ndarray], boxes: np.ndarray, cache: Cache) -> Cr
 
 
 def look(
-    generator: Generator, images: Sequence[np.ndarray], boxes: np.ndarray, cache: Cache, batch: int = 32
+    generator: Generator,
+    images: Sequence[np.ndarray],
+    boxes: np.ndarray,
+    cache: Cache,
+    precision: str = "fp32",
 ) -> Predictions:
     """The joints of one person a photograph, in boxes (N, 2, 2) as of `cut_out`; with flip test."""
     crops = cut_out(images, boxes, cache)
-    return inference.predict(generator, crops, np.arange(len(images)), cache, batch)
+    return inference.predict(generator, crops, np.arange(len(images)), cache, BATCH, precision=precision)
 
 
 def look_twice(
-    generator: Generator, images: Sequence[np.ndarray], cache: Cache, batch: int = 32
+    generator: Generator, images: Sequence[np.ndarray], cache: Cache, precision: str = "fp32"
 ) -> tuple[Predictions, np.ndarray]:
     """The joints of one person a photograph whose place is not known, and the boxes (N, 2, 2) they were found in.
 
@@ -92,15 +97,22 @@ def look_twice(
     last = np.array([image.shape[1::-1] for image in images]) - 1.0
     reach = last / cache.box  # which `cut_out` widens again
     whole = np.stack([last - reach, last + reach], axis=1) / 2
-    first = look(generator, images, whole, cache, batch).points
+    first = look(generator, images, whole, cache, precision).points
     boxes = np.stack([first.min(axis=1), first.max(axis=1)], axis=1)
-    return look(generator, images, boxes, cache, batch), boxes
+    return look(generator, images, boxes, cache, precision), boxes
 
 
 def find(
-    generator: Generator, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray | None], cache: Cache
+    generator: Generator,
+    images: Sequence[np.ndarray],
+    boxes: Sequence[np.ndarray | None],
+    cache: Cache,
+    precision: str = "auto",
 ) -> list[Person]:
-    """The person in each of N photographs, in its box (2, 2) or, where that is None, by two looks."""
+    """The person in each of N photographs, in its box (2, 2) or, where that is None, by two looks.
+
+    precision: by default the fastest that the hardware has, as people use it; measured is in fp32.
+    """
     found: dict[int, Person] = {}
     for given in (True, False):
         which = [i for i, box in enumerate(boxes) if (box is not None) == given]
@@ -109,9 +121,9 @@ def find(
         some = [images[i] for i in which]
         if given:
             used = np.stack([boxes[i] for i in which])
-            joints = look(generator, some, used, cache)
+            joints = look(generator, some, used, cache, precision)
         else:
-            joints, used = look_twice(generator, some, cache)
+            joints, used = look_twice(generator, some, cache, precision)
         for i, box, points, scores, hidden in zip(which, used, *joints, strict=True):
             found[i] = Person(box, given, points, scores, hidden > HIDDEN)
     return [found[i] for i in range(len(images))]

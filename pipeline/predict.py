@@ -153,6 +153,12 @@ def arguments() -> argparse.Namespace:
         help="columns image, x, y, width, height; photographs that it does not name are looked at twice",
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE", help=f"default: {WEIGHTS}")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "bf16", "fp32"),
+        default="auto",
+        help="auto: bf16 where the hardware multiplies it, else fp32",
+    )
     return parser.parse_args()
 
 
@@ -168,7 +174,7 @@ def main() -> int:
     with tqdm(total=len(wanted), desc="predict", unit=" images") as bar:
         for some in together(wanted, failed):
             images = [image for _, image in some]
-            found = people.find(generator, images, [job.box for job, _ in some], cache)
+            found = people.find(generator, images, [job.box for job, _ in some], cache, options.precision)
             for (job, image), person in zip(some, found, strict=True):
                 said = {"image": str(job.file)} | people.description(person, image)
                 picture = cv2.cvtColor(overlay(image, person.points, person.hidden), cv2.COLOR_RGB2BGR)

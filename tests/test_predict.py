@@ -57,7 +57,8 @@ def test_in_the_annotated_boxes_it_finds_what_the_evaluation_finds(model, datase
     table = pd.DataFrame(np.hstack([low, high - low]), columns=["x", "y", "width", "height"])
     table.insert(0, "image", [path.name for path in paths])
     table.to_csv(tmp_path / "boxes.csv", index=False)
-    predict(model, dataset / "images", "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.csv")
+    exactly = "--precision", "fp32"
+    predict(model, dataset / "images", "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.csv", *exactly)
 
     generator, _ = weights.load(model)
     cache.build(dataset, tmp_path / "cache", CACHE)

@@ -136,9 +136,9 @@ def test_200_requests_from_8_clients_have_the_right_joints(server, store):
     generator, _ = weights.load(store / "generator.safetensors")
     pixels = [photograph.read(base64.b64decode(text)) for text in texts]
     given = [None if box is None else people.corners(*box) for box in boxes]
-    expected = [
-        people.description(person, image)
-        for person, image in zip(people.find(generator, pixels, given, CACHE), pixels, strict=True)
+    expected = [  # one by one, as the server: in bf16 a batch's size shows in the last bits
+        people.description(*people.find(generator, [image], [box], CACHE), image)
+        for image, box in zip(pixels, given, strict=True)
     ]
 
     def client(number: int) -> None:
