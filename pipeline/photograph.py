@@ -43,7 +43,7 @@ def read(source: Path | bytes) -> np.ndarray:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("F", "I") and image.format != "PNG":
+    if image.mode in ("F", "I"):
         raise PhotographError(
             f"pixels of kind {image.mode!r} have no agreed range; save it with 8 or 16 bits"
         )

@@ -60,10 +60,8 @@ def jobs(paths: Sequence[Path], box: np.ndarray | None, boxes: dict[str, np.ndar
                 raise PipelineError(
                     f"{found[name]} and {file} would have the same results, {name}: ask for one"
                 )
-    if box is not None:
-        return [Job(file, name, box) for name, file in found.items()]
     if boxes is None:
-        return [Job(file, name, None) for name, file in found.items()]
+        return [Job(file, name, box) for name, file in found.items()]
     result = [Job(file, name, boxes.get(str(file), boxes.get(file.name))) for name, file in found.items()]
     if all(job.box is None for job in result):
         raise PipelineError(f"the boxes' column image names none of the {len(result)} photographs")

@@ -121,35 +121,33 @@ class Run:
         it will ask for. None where the store failed or the run has a model.
         """
         made = []
-        if not self._try(lambda: made.extend(self._model(code, artifacts, example, packages))):
-            return None
+        self._try(lambda: made.append(self._model(code, artifacts, example, packages)))
         return made[0] if made else None
 
-    def _model(self, code, artifacts, example, packages) -> Iterator[str]:
+    def _model(self, code, artifacts, example, packages) -> str | None:
         import mlflow
 
         outputs = self._store.client.get_run(self.id).outputs
         if outputs and outputs.model_outputs:
-            return
+            return None
         # A model's home follows the store that is set, its experiment the one that it is made in.
         mlflow.set_tracking_uri(self._store.uri)
         empty = self._store.client.create_logged_model(
             self._store.experiment, name="generator", source_run_id=self.id
         )
-        with _quiet("mlflow.models.signature", "mlflow.utils.environment"):
-            kept = mlflow.models.Model.log(
-                None,
-                mlflow.pyfunc,
-                name="generator",
-                model_id=empty.model_id,
-                run_id=self.id,
-                python_model=str(code),
-                code_paths=[str(code.parent)],
-                artifacts={name: str(path) for name, path in artifacts.items()},
-                input_example=example,
-                pip_requirements=[f"{name}=={version(name)}" for name in packages],
-            )
-        yield kept.model_uri
+        kept = mlflow.models.Model.log(
+            None,
+            mlflow.pyfunc,
+            name="generator",
+            model_id=empty.model_id,
+            run_id=self.id,
+            python_model=str(code),
+            code_paths=[str(code.parent)],
+            artifacts={name: str(path) for name, path in artifacts.items()},
+            input_example=example,
+            pip_requirements=[f"{name}=={version(name)}" for name in packages],
+        )
+        return kept.model_uri
 
     def register(self, model: str, name: str, score: float, protocol: str) -> None:
         """Make the model the newest version under a name, and its champion where it beats the present one.
@@ -336,19 +334,6 @@ def _open(data_name: str) -> _Store:
                 said = _public(f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place")
                 raise TrackingError(said) from None
             time.sleep(1)
-
-
-@contextmanager
-def _quiet(*loggers: str) -> Iterator[None]:
-    """Nothing below a warning from these loggers."""
-    levels = {name: logging.getLogger(name).level for name in loggers}
-    for name in loggers:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager
