@@ -1,4 +1,4 @@
-"""The paper's ablation, from finished experiments: metrics/ablation.csv and metrics/ablation.png.
+"""The paper's ablation, from finished experiments: rows of metrics/ablation.csv, and a picture.
 
     dvc exp run --queue --name ablation $(sed 's/#.*//' ablation.args)
     dvc queue start
@@ -25,9 +25,9 @@ from pipeline.comparison import compare
 from pipeline.device import default_device
 from pipeline.evaluation import MEASURES
 from pipeline.generator import Generator
-from pipeline.settings import Cache, Settings, load
+from pipeline.settings import Cache
 
-WEIGHTS = "models/generator.safetensors"
+TABLE = Path("metrics/ablation.csv")
 VARIANTS = {  # (model.occlusion, train.adversarial)
     (False, False): "single task",
     (True, False): "+ occlusion task",
@@ -57,14 +57,15 @@ def experiments(prefix: str) -> dict[str, str]:
     return found
 
 
-def fetch(name: str, revision: str, folder: Path) -> Path:
-    """The weights of an experiment as a file in a folder."""
-    path = folder / f"{name}.safetensors"
+def fetch(name: str, revision: str, path: str, folder: Path) -> Path:
+    """A file or folder of an experiment, as a copy in a folder: from DVC's cache or remote."""
+    copy = folder / name / path
+    copy.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.write_bytes(dvc.api.read(WEIGHTS, rev=revision, mode="rb"))
+        dvc.api.DVCFileSystem(rev=revision).get(path, str(copy), recursive=True)
     except Exception as error:  # of DVC's many
-        raise PipelineError(f"{name}: its {WEIGHTS} cannot be read: {error}") from error
-    return path
+        raise PipelineError(f"{name}: its {path} cannot be read: {error}") from error
+    return copy
 
 
 def measure(generator: Generator, geometry: Cache, crops: cache.Crops, parts: pd.Series) -> Distances:
@@ -112,48 +113,44 @@ def same_but_for_the_variant(settings: Mapping[str, dict]) -> None:
             )
 
 
-def same_photographs(name: str, made_by: Mapping[str, dict], settings: Settings) -> None:
-    """Raises PipelineError where an experiment was not trained on the workspace's data/cache."""
-    here = {"data": {"name": settings.data.name}, "cache": settings.cache.model_dump()}
-    for group, values in here.items():
-        for key, value in values.items():
-            if made_by[group][key] != value:
-                raise PipelineError(
-                    f"{name} was trained with {group}.{key} = {made_by[group][key]}, but params.yaml has {value}:"
-                    f" `dvc exp apply {name}` brings its photographs"
-                )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prefix", help="what the names of the experiments begin with")
     found = experiments(parser.parse_args().prefix)
-    here = load()
-    with tempfile.TemporaryDirectory() as folder:
-        files = {name: fetch(name, revision, Path(folder)) for name, revision in found.items()}
-        settings = {name: weights.read_settings(file) for name, file in files.items()}
-        same_but_for_the_variant(settings)
-        same_photographs(*next(iter(settings.items())), here)
-        variants = {
-            name: VARIANTS[made_by["model"]["occlusion"], made_by["train"]["adversarial"]]
-            for name, made_by in settings.items()
-        }
-        measured = {variant: [] for variant in VARIANTS.values()}
-        missing = measured.keys() - variants.values()
-        if missing:
-            raise PipelineError(
-                f"no experiment of the variant {', '.join(sorted(missing))} among {', '.join(found)}"
-            )
-        if not Path("data/split.csv").exists():
-            raise PipelineError("data/split.csv is missing: run `dvc repro cache` first")
-        crops, parts = cache.load(Path("data/cache")), pd.read_csv("data/split.csv").part
-        for name, file in tqdm(files.items(), "measure", unit=" experiments"):
-            generator, _ = weights.load(file)
-            measured[variants[name]].append(measure(generator, here.cache, crops, parts))
+    params = {name: dvc.api.params_show(rev=revision) for name, revision in found.items()}
+    same_but_for_the_variant(params)
+    variants = {
+        name: VARIANTS[values["model"]["occlusion"], values["train"]["adversarial"]]
+        for name, values in params.items()
+    }
+    measured = {variant: [] for variant in VARIANTS.values()}
+    missing = measured.keys() - variants.values()
+    if missing:
+        raise PipelineError(
+            f"no experiment of the variant {', '.join(sorted(missing))} among {', '.join(found)}"
+        )
+    first, revision = next(iter(found.items()))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        crops = cache.load(fetch(first, revision, "data/cache", folder))
+        parts = pd.read_csv(fetch(first, revision, "data/split.csv", folder)).part
+        for name, revision in tqdm(found.items(), "measure", unit=" experiments"):
+            generator, made_by = weights.load(fetch(name, revision, "models/generator.safetensors", folder))
+            distances = measure(generator, Cache(**made_by["cache"]), crops, parts)
+            measured[variants[name]].append(distances)
+    data = params[first]["data"]["name"]
     table = summarise(measured)
-    table.to_csv("metrics/ablation.csv", index=False)
-    drawing.ablation(table).savefig("metrics/ablation.png")
+    drawing.ablation(table).savefig(TABLE.with_name(f"ablation_{data}.png"))
+    keep(table, data)
     print(table[table.measure == "pck_0.2"].to_string(index=False, float_format="{:.3f}".format))
+
+
+def keep(table: pd.DataFrame, data: str, path: Path = TABLE) -> None:
+    """Write the rows of a data set into the table at `path`, whose rows of others stay."""
+    table = table.assign(data=data)[["data", *table.columns]]
+    others = [pd.read_csv(path).query("data != @data")] if path.exists() else []
+    path.parent.mkdir(exist_ok=True)
+    pd.concat([*others, table], ignore_index=True).to_csv(path, index=False)
 
 
 if __name__ == "__main__":

@@ -42,21 +42,24 @@ def picture(figure: Figure, caption: str, kind: str = "png", wide: bool = False)
     return Picture(f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}", caption, wide)
 
 
+def training(made_by: Mapping) -> str:
+    """What was trained and how, in two sentences, from the settings' groups in the weights."""
+    train, model = made_by["train"], made_by["model"]
+    return (
+        f"Hourglasses: {model['stacks']}, channels {', '.join(map(str, model['features']))};"
+        f" input {made_by['cache']['input_size']} px. Training: {train['steps']:,} steps of {train['batch']} photographs,"
+        f" {'with' if train['adversarial'] else 'without'} discriminators,"
+        f" {'with' if model['occlusion'] else 'without'} the occlusion task, seed {train['seed']}."
+    )
+
+
 def note(made_by: Mapping, weights: int, sizes: Mapping, results: Mapping, origin: Mapping) -> str:
     """A run's description in Markdown.
 
     made_by: the settings' groups; weights: their number; sizes: photographs by part; results: measures by part;
     origin: `git.commit` and `reproduce`, the command, where they are known.
     """
-    train, model = made_by["train"], made_by["model"]
-    lines = [
-        f"{sizes['train']:,} photographs of {made_by['data']['name']} to train on, {sizes['validation']:,} to validate.",
-        f"Hourglasses: {model['stacks']}, {weights / 1e6:.1f} million weights; input {made_by['cache']['input_size']} px.",
-        (
-            f"{train['steps']:,} steps of {train['batch']}, {'with' if train['adversarial'] else 'without'} discriminators,"
-            f" {'with' if model['occlusion'] else 'without'} the occlusion task, seed {train['seed']}."
-        ),
-        "",
+    lines = [  # the result first: MLflow folds what is long
         "| part | PCK@0.2 | PCKh@0.5 | PCK@0.2 of covered joints |",
         "|---|---|---|---|",
     ]
@@ -64,6 +67,11 @@ def note(made_by: Mapping, weights: int, sizes: Mapping, results: Mapping, origi
         values = measured["pck_0.2"], measured["pckh_0.5"], measured["covered"]["pck_0.2"]
         cells = ["–" if each["mean"] is None else f"{100 * each['mean']:.1f}" for each in values]
         lines.append(f"| {' | '.join([part, *cells])} |")
+    lines += [
+        "",
+        f"{sizes['train']:,} photographs of {made_by['data']['name']} to train on, {sizes['validation']:,} to validate.",
+        f"{weights / 1e6:.1f} million weights. {training(made_by)}",
+    ]
     if {"git.commit", "reproduce"} <= origin.keys():  # a run of an older version has no command
         lines += [
             "",

@@ -6,6 +6,7 @@ about: by its tag `fingerprint` (configuration, data and code) to resume it, by 
 evaluation. Clients with explicit run ids are used throughout, never MLflow's global active run.
 """
 
+import base64
 import csv
 import fcntl
 import getpass
@@ -19,6 +20,7 @@ import shlex
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -33,6 +35,11 @@ from pipeline.settings import Settings, main_root
 
 CODE = ("pipeline", "stages", "params.yaml", "dvc.yaml")
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
+COLUMNS = (  # of the view `Results`: what runs are chosen by, the result, and what sweeps vary most
+    "metrics.`validation/pck_0.2/mean`", "metrics.`validation/pckh_0.5/mean`",
+    "metrics.`validation/covered/pck_0.2/mean`", "metrics.`test/pck_0.2/mean`", "metrics.`test/pckh_0.5/mean`",
+    "params.`model.occlusion`", "params.`train.adversarial`", "params.`train.alpha`", "params.`train.seed`",
+)  # fmt: skip
 PAUSE = 120.0  # seconds without points after a failed call: an unreachable server must not stall training
 _log = logging.getLogger(__name__)
 
@@ -62,11 +69,12 @@ class Run:
 
     @property
     def hint(self) -> str:
-        """Where a person finds the run: its address on a server, or the command that shows the local store."""
+        """Where a person finds the run: its address, after the command that shows a local store."""
         uri = _public(self._store.uri)
+        page = f"/#/experiments/{self._store.experiment}/runs/{self.id}"
         if _remote(uri):
-            return f"{uri.rstrip('/')}/#/experiments/{self._store.experiment}/runs/{self.id}"
-        return f"mlflow ui --backend-store-uri {uri}  (experiment {self._store.name})"
+            return uri.rstrip("/") + page
+        return f"mlflow ui --backend-store-uri {uri}\n{'':32}then http://127.0.0.1:5000{page}"
 
     def place(self, path: str) -> str:
         """Where the artifact `path` lies: a file's path in a local store, else its address."""
@@ -354,10 +362,17 @@ def _experiment(client, uri: str, name: str) -> str:
     if known is None:
         # Else MLflow takes the current directory, which DVC may delete. A server knows its own place.
         place = None if _remote(uri) else (main_root() / "mlartifacts" / name).as_uri()
-        return client.create_experiment(name, artifact_location=place)
+        return client.create_experiment(name, place, {"mlflow.sharedViewState.results": _view("Results")})
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
     return known.experiment_id
+
+
+def _view(name: str) -> str:
+    """A saved view of MLflow's table of runs, as its web page writes one: COLUMNS, sorted by the first."""
+    state = {"selectedColumns": COLUMNS, "orderByKey": COLUMNS[0], "orderByAsc": False}
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
 
 
 def _create(store: _Store, name: str, tags: dict[str, str], settings: dict) -> Run:
@@ -405,7 +420,9 @@ def _origin() -> dict[str, str]:
         "reproduce": command(),
     }
     experiment = os.environ.get("DVC_EXP_NAME")
-    return tags | ({"dvc.exp": experiment} if experiment else {})
+    if experiment:  # a queued grid `--name sweep` is sweep-1, sweep-2, ...
+        tags |= {"dvc.exp": experiment, "sweep": re.sub(r"-\d+$", "", experiment)}
+    return tags
 
 
 def command() -> str:

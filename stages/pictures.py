@@ -95,7 +95,6 @@ def page(
     geometry: Cache,
 ) -> str:
     """The page about weights with the settings `made_by`, as of `pipeline.report`."""
-    train, model = made_by["train"], made_by["model"]
     order = ranking(result, crops, some)
     middle = max(0, (len(order) - SHOWN) // 2)
     galleries = {
@@ -121,11 +120,7 @@ def page(
     name, (_, threshold) = next(iter(MEASURES.items()))
     return report.page(
         title=f"Adversarial PoseNet: {DATA[made_by['data']['name']]}, {part} part",
-        about=(
-            f"{len(some):,} photographs. Hourglasses: {model['stacks']}, channels {', '.join(map(str, model['features']))};"
-            f" input {geometry.input_size} px. Training: {train['steps']:,} steps of {train['batch']} photographs,"
-            f" {'with' if train['adversarial'] else 'without'} discriminators, seed {train['seed']}."
-        ),
+        about=f"{len(some):,} photographs. {report.training(made_by)}",
         measured=measured,
         by_count=report.by_annotated(distances(result, crops, some)["all", name], annotated, threshold),
         curves=drawn,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import PipelineError, ablation, drawing, settings
+from pipeline import PipelineError, ablation, drawing
 from pipeline.comparison import compare
 
 RNG = np.random.default_rng(0)
@@ -84,18 +84,6 @@ def test_experiments_that_differ_in_more_than_variant_and_seed_are_no_ablation()
         ablation.same_but_for_the_variant({"a": one, "b": longer})
 
 
-def test_experiments_on_other_photographs_than_the_workspaces_are_refused():
-    here = settings.load(Path(__file__).parents[1] / "params.yaml")
-    made_by = {"data": {"name": here.data.name}, "cache": here.cache.model_dump()}
-    ablation.same_photographs("a", made_by, here)
-    with pytest.raises(
-        PipelineError, match="a was trained with data.name = figures, but params.yaml has lspet"
-    ):
-        ablation.same_photographs("a", made_by | {"data": {"name": "figures"}}, here)
-    with pytest.raises(PipelineError, match="cache.box = 2.0, but .*`dvc exp apply a`"):
-        ablation.same_photographs("a", made_by | {"cache": made_by["cache"] | {"box": 2.0}}, here)
-
-
 @pytest.fixture
 def experiments_of_two_commits(tmp_path, monkeypatch):
     """A real DVC repository: experiments small-1 and small-2 of its first commit, other-1 of its second."""
@@ -131,14 +119,21 @@ def test_experiments_of_all_commits_are_found_by_the_beginning_of_their_names(ex
     with pytest.raises(PipelineError, match="no finished experiment's name begins with 'large'"):
         ablation.experiments("large")
     with pytest.raises(PipelineError, match="small-1: its models/generator.safetensors cannot be read"):
-        ablation.fetch("small-1", found["small-1"], Path())
+        ablation.fetch("small-1", found["small-1"], "models/generator.safetensors", Path())
+    fetched = [ablation.fetch(*each, "params.yaml", Path("copies")).read_text() for each in found.items()]
+    assert fetched == ["value: 1\n", "value: 2\n"]
     experiments_of_two_commits("small-1", 4)
     with pytest.raises(PipelineError, match="called the same among small-1, small-2"):
         ablation.experiments("small-")
 
 
-def test_the_table_of_a_summary_is_a_frame_that_reads_back(tmp_path):
-    runs = {name: [measured(RNG, 0.0)] for name in ablation.VARIANTS.values()}
-    table = ablation.summarise(runs)
-    table.to_csv(tmp_path / "ablation.csv", index=False)
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "ablation.csv"), table)
+def test_the_table_keeps_the_rows_of_other_data_sets(tmp_path):
+    path = tmp_path / "metrics/ablation.csv"
+    table = ablation.summarise({name: [measured(RNG, 0.0)] for name in ablation.VARIANTS.values()})
+    ablation.keep(table, "lspet", path)
+    pd.testing.assert_frame_equal(pd.read_csv(path).drop(columns="data"), table)
+    for number, data in ((1.0, "figures"), (2.0, "figures"), (3.0, "lspet")):
+        ablation.keep(table.assign(mean=number), data, path)
+    kept = pd.read_csv(path)
+    assert len(kept) == 2 * len(table)
+    assert kept.groupby("data")["mean"].unique().map(list).to_dict() == {"figures": [2.0], "lspet": [3.0]}
