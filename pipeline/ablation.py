@@ -135,7 +135,7 @@ def main() -> None:
         crops = cache.load(fetch(first, revision, "data/cache", folder))
         parts = pd.read_csv(fetch(first, revision, "data/split.csv", folder)).part
         for name, revision in tqdm(found.items(), "measure", unit=" experiments"):
-            generator, made_by = weights.load(fetch(name, revision, "models/generator.safetensors", folder))
+            generator, made_by = weights.load(fetch(name, revision, str(weights.PATH), folder))
             distances = measure(generator, Cache(**made_by["cache"]), crops, parts)
             measured[variants[name]].append(distances)
     data = params[first]["data"]["name"]

@@ -1,5 +1,7 @@
 """What a generator is worth on a part of the photographs: PCK and PCKh, their certainty, and under occluders."""
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -99,7 +101,7 @@ def distances(evaluation: Evaluation, crops: Crops, some: np.ndarray) -> dict[tu
 
 
 def measure(evaluation: Evaluation, crops: Crops, some: np.ndarray) -> dict:
-    """All numbers of metrics/test.json and metrics/validation.json; shares as fractions, NaN as None.
+    """All numbers of metrics/test_details.json and validation_details.json; shares as fractions, NaN as None.
 
     pck_0.2, pckh_0.5: per group and mean; interval_95: the same, as [low, high] of a bootstrap over the
     photographs; joint: the same measures per joint; counted: photographs and joints behind them; covered and
@@ -134,7 +136,7 @@ def measure(evaluation: Evaluation, crops: Crops, some: np.ndarray) -> dict:
 
 
 def measure_without_box(found: Predictions, crops: Crops, some: np.ndarray) -> dict:
-    """The measures of joints that were found in whole photographs, for metrics/test.json."""
+    """The measures of joints that were found in whole photographs."""
     return _plain(summary(found.points, crops.originals[some], crops.annotated[some]))
 
 
@@ -189,6 +191,21 @@ def prediction_table(found: Predictions, crops: Crops, some: np.ndarray) -> pd.D
         "annotated_y": truth[:, 1],
     }
     return pd.DataFrame(table).round(3)
+
+
+def headline(measured: dict) -> dict:
+    """The few numbers that versions are compared by: the means over the joint groups."""
+    means = {name: {"mean": measured[name]["mean"]} for name in MEASURES}
+    for kind in ("covered", "without_box"):
+        if kind in measured:
+            means[kind] = {"pck_0.2": {"mean": measured[kind]["pck_0.2"]["mean"]}}
+    return means
+
+
+def write(measured: dict, folder: Path, part: str) -> None:
+    """Write `part`.json, the headline, for `dvc exp show` and `dvc metrics diff`, and `part`_details.json, all."""
+    for name, values in ((part, headline(measured)), (f"{part}_details", measured)):
+        (folder / f"{name}.json").write_text(json.dumps(values, indent=2) + "\n")
 
 
 def table(measured: dict) -> str:

@@ -26,7 +26,6 @@ from pipeline.lspet import JOINTS
 from pipeline.people import cut_out
 from pipeline.settings import Cache
 
-WEIGHTS = Path("models/generator.safetensors")
 TOLERANCE = 0.05  # px of the input, between the file's joints and PyTorch's
 CHECKED = 32  # crops
 
@@ -94,7 +93,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="to write")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE", help=f"default: {WEIGHTS}")
+    parser.add_argument(
+        "--weights", type=Path, default=weights.PATH, metavar="FILE", help=f"default: {weights.PATH}"
+    )
     options = parser.parse_args()
     generator, made_by = weights.load(options.weights)
     finder = Finder(generator, Cache(**made_by["cache"]))

@@ -89,7 +89,7 @@ def predict(
     """Find the joints in some of the crops.
 
     view: makes the images (B, 3, S, S) in [0, 1] of indices (B,); as a rule `inputs`, but evaluation covers
-    parts of them. progress: the title of a progress bar; none without one.
+    parts of them. progress: the title of a progress bar; none without one. precision: as of `maps`.
     """
     device = next(generator.parameters()).device
     view = view or (lambda some: inputs(crops, some, cache))

@@ -26,7 +26,6 @@ from pipeline.overlay import overlay
 from pipeline.photograph import MOST_PIXELS, SUFFIXES, PhotographError, read
 from pipeline.settings import Cache
 
-WEIGHTS = Path("models/generator.safetensors")
 OVERLAY = ".overlay.jpg"  # after a photograph's name
 TOGETHER = 32  # photographs in memory at once, and no more pixels than the largest single one may have
 
@@ -150,7 +149,9 @@ def arguments() -> argparse.Namespace:
         metavar="CSV",
         help="columns image, x, y, width, height; photographs that it does not name are looked at twice",
     )
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE", help=f"default: {WEIGHTS}")
+    parser.add_argument(
+        "--weights", type=Path, default=weights.PATH, metavar="FILE", help=f"default: {weights.PATH}"
+    )
     parser.add_argument(
         "--precision",
         choices=("auto", "bf16", "fp32"),

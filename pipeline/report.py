@@ -105,7 +105,7 @@ def page(
     curves: list[Picture],
     galleries: list[Picture],
 ) -> str:
-    """The page, from what the evaluate stage measured (metrics/test.json) and drew."""
+    """The page, from what the evaluate stage measured (metrics/test_details.json) and drew."""
     rows = [
         ("here, PCK@0.2", measured["pck_0.2"]),
         ("here, PCKh@0.5", measured["pckh_0.5"]),

@@ -35,7 +35,8 @@ from pipeline.settings import Settings, main_root
 
 CODE = ("pipeline", "stages", "params.yaml", "dvc.yaml")
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
-COLUMNS = (  # of the view `Results`: what runs are chosen by, the result, and what sweeps vary most
+VIEW = "mlflow.sharedViewState.results"  # a tag of an experiment, named as MLflow's web page names its saved views
+COLUMNS = (  # of that view: what runs are chosen by, the result, and what sweeps vary most
     "metrics.`validation/pck_0.2/mean`", "metrics.`validation/pckh_0.5/mean`",
     "metrics.`validation/covered/pck_0.2/mean`", "metrics.`test/pck_0.2/mean`", "metrics.`test/pckh_0.5/mean`",
     "params.`model.occlusion`", "params.`train.adversarial`", "params.`train.alpha`", "params.`train.seed`",
@@ -74,7 +75,7 @@ class Run:
         page = f"/#/experiments/{self._store.experiment}/runs/{self.id}"
         if _remote(uri):
             return uri.rstrip("/") + page
-        return f"mlflow ui --backend-store-uri {uri}\n{'':32}then http://127.0.0.1:5000{page}"
+        return f"mlflow ui --backend-store-uri {uri}\n{'':31}then http://127.0.0.1:5000{page}"
 
     def place(self, path: str) -> str:
         """Where the artifact `path` lies: a file's path in a local store, else its address."""
@@ -362,9 +363,11 @@ def _experiment(client, uri: str, name: str) -> str:
     if known is None:
         # Else MLflow takes the current directory, which DVC may delete. A server knows its own place.
         place = None if _remote(uri) else (main_root() / "mlartifacts" / name).as_uri()
-        return client.create_experiment(name, place, {"mlflow.sharedViewState.results": _view("Results")})
+        known = client.get_experiment(client.create_experiment(name, artifact_location=place))
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
+    if VIEW not in known.tags:
+        client.set_experiment_tag(known.experiment_id, VIEW, _view("Results"))
     return known.experiment_id
 
 

@@ -11,6 +11,9 @@ from pipeline.cache import stride
 from pipeline.generator import Generator
 from pipeline.settings import Cache, Model
 
+PATH = Path("models/generator.safetensors")
+"""What the train stage writes."""
+
 
 class WeightsError(PipelineError):
     """A file of weights cannot be read, or was not made by this pipeline."""

@@ -1,4 +1,4 @@
-"""The result: metrics/test.json, its curves, and the joints found in every photograph of the part.
+"""The result: the measures of the test part, their curves, and the joints found in every photograph of the part.
 
 `python -m stages.evaluate --lsp FOLDER` measures the committed weights on LSP's test images instead, and
 only prints the table.
@@ -17,7 +17,6 @@ from pipeline.device import default_device
 from pipeline.settings import Cache, load
 from stages import pictures, registry, stage
 
-WEIGHTS = Path("models/generator.safetensors")
 LSP_TEST = slice(1000, 2000)  # of the 2,000 photographs of LSP, the second half
 
 
@@ -31,7 +30,7 @@ def main() -> None:
     settings = load()
     Path("metrics").mkdir(exist_ok=True)
     device = default_device()
-    generator, made_by = weights.load(WEIGHTS)
+    generator, made_by = weights.load(weights.PATH)
     geometry = Cache(**made_by["cache"])
     if folder:
         with tempfile.TemporaryDirectory() as scratch:
@@ -58,17 +57,22 @@ def main() -> None:
     whole = people.search(generator, [images / name for name in split.image[some]], geometry)
     measured["without_box"] = evaluation.measure_without_box(whole, crops, some)
     measured["swapped"] = evaluation.swapped(result.found, crops, some)
-    Path(f"metrics/{part}.json").write_text(json.dumps(measured, indent=2) + "\n")
+    evaluation.write(measured, Path("metrics"), part)
     curves = {name: evaluation.pck_curve(result, crops, some, name) for name in evaluation.MEASURES}
     curves["pck_0.2"].to_csv("metrics/pck_curve.csv", index=False)
     curves["pckh_0.5"].to_csv("metrics/pckh_curve.csv", index=False)
     for name, found in (("predictions", result.found), ("predictions_without_box", whole)):
         evaluation.prediction_table(found, crops, some).to_csv(f"data/{name}.csv", index=False)
 
-    with tracking.evaluation_run(made_by, WEIGHTS, Path("metrics/learning_curve.csv")) as run:
+    with tracking.evaluation_run(made_by, weights.PATH, Path("metrics/learning_curve.csv")) as run:
         run.log(made_by["train"]["steps"], tracking.named(part, measured))
         run.tag("data.sha256", tracking.digest("data/cache/crops.npy"))
-        files = "dvc.lock", f"metrics/{part}.json", "data/predictions.csv", "data/predictions_without_box.csv"
+        files = (
+            "dvc.lock",
+            f"metrics/{part}_details.json",
+            "data/predictions.csv",
+            "data/predictions_without_box.csv",
+        )
         for name in files:
             if Path(name).is_file():
                 run.file(name)
@@ -78,7 +82,7 @@ def main() -> None:
         if validation.is_file():
             results = {"validation": json.loads(validation.read_text())} | results
             # Weights that were pulled have no model in this store yet.
-            registry.keep(run, WEIGHTS, made_by, results["validation"], crops.originals)
+            registry.keep(run, weights.PATH, made_by, results["validation"], crops.originals)
         registry.describe(run, generator, made_by, split, results)
         run.text(pictures.page(part, made_by, measured, curves, result, crops, some, geometry), "report.html")
         address = run.place("report.html")

@@ -17,6 +17,7 @@ from pipeline.training import Photographs, Show, TrainingState
 
 SHOWN = 10  # skeletons in an overlay
 ROWS = 5  # photographs with their heatmaps
+FOLLOWED = 3  # photographs in the picture of a step, which MLflow shows at 256 px until it is clicked
 DATA = {"lspet": "LSPet", "figures": "drawn people"}
 
 
@@ -58,7 +59,7 @@ def log(
 def progress(run: Run, photographs: Photographs, settings: Settings) -> Show:
     """What draws a few validation photographs, always the same and partly covered, into the run at its steps."""
     crops, validation, device = photographs.crops, photographs.validation, photographs.device
-    rows = validation[np.linspace(0, len(validation) - 1, min(ROWS, len(validation))).astype(int)]
+    rows = validation[np.linspace(0, len(validation) - 1, min(FOLLOWED, len(validation))).astype(int)]
     covered = cover(crops, rows, settings.cache)
     pixels, truth, images = _pixels(covered.images), covered.points.numpy(), covered.images.to(device)
 

@@ -1,6 +1,5 @@
-"""The game: models/generator.safetensors, metrics/validation.json and metrics/learning_curve.csv."""
+"""The game: the generator's weights, the measures of the validation part, and the learning curve."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,6 @@ from pipeline import cache, drawing, evaluation, tracking, training, weights
 from pipeline.device import default_device, deterministic, device_name
 from pipeline.settings import load, main_root
 from stages import pictures, registry, stage
-
-WEIGHTS = Path("models/generator.safetensors")
 
 
 @stage
@@ -58,24 +55,26 @@ def main() -> None:
     with tracking.training_run(settings, tags=tags, resumed=state.step > 0) as run:
         run.dataset(settings.data.name, tags["data.sha256"], "data/cache", "training")
         show = pictures.progress(run, photographs, settings)
+        if state.step == 0:
+            show(state)
         with deterministic(settings.train.deterministic):
             training.train(state, photographs, settings, checkpoint, run.log, show)
-        weights.save(WEIGHTS, state.averaged.module, made_by)
+        weights.save(weights.PATH, state.averaged.module, made_by)
         curve = pd.DataFrame(state.history)
         curve.to_csv("metrics/learning_curve.csv", index=False, float_format="%.6g")
 
-        generator, _ = weights.load(WEIGHTS)
+        generator, _ = weights.load(weights.PATH)
         crops, some = photographs.crops, photographs.validation
         result = evaluation.evaluate(generator, crops, some, settings.cache, device)
         measured = evaluation.measure(result, crops, some)
-        Path("metrics/validation.json").write_text(json.dumps(measured, indent=2) + "\n")
+        evaluation.write(measured, Path("metrics"), "validation")
 
         run.log(state.step, tracking.named("validation", measured))
-        run.tag("model.sha256", tracking.digest(WEIGHTS))
+        run.tag("model.sha256", tracking.digest(weights.PATH))
         run.figure(drawing.learning_curves(curve), "pictures/learning_curves.png")
         pictures.log(run, "validation", result, generator, photographs.targets, crops, some, settings.cache)
         registry.describe(run, generator, made_by, split, {"validation": measured})
-        registry.keep(run, WEIGHTS, made_by, measured, crops.originals)
+        registry.keep(run, weights.PATH, made_by, measured, crops.originals)
     checkpoint.unlink(missing_ok=True)
     print(f"validation\n{evaluation.table(measured)}")
 

@@ -166,6 +166,21 @@ def test_measures_under_occluders_are_told_apart_by_what_is_covered(measured):
     assert measured["hidden_auc"] == pytest.approx((2 + 0.5) / 3, abs=1e-6)
 
 
+def test_versions_are_compared_by_few_numbers_and_all_are_kept_beside_them(measured, tmp_path):
+    without_box = {"pck_0.2": {"mean": 0.25, "head": 0.5}}
+    evaluation.write(measured | {"without_box": without_box}, tmp_path, "test")
+    few, everything = (json.loads((tmp_path / f"test{name}.json").read_text()) for name in ("", "_details"))
+    assert few == {
+        "pck_0.2": {"mean": measured["pck_0.2"]["mean"]},
+        "pckh_0.5": {"mean": measured["pckh_0.5"]["mean"]},
+        "covered": {"pck_0.2": {"mean": measured["covered"]["pck_0.2"]["mean"]}},
+        "without_box": {"pck_0.2": {"mean": 0.25}},
+    }
+    assert everything == measured | {"without_box": without_box}
+    evaluation.write(measured, tmp_path, "validation")
+    assert "without_box" not in (tmp_path / "validation.json").read_text()
+
+
 def test_the_result_is_json_without_nan_and_prints_as_a_table(measured):
     assert json.loads(json.dumps(measured, allow_nan=False)) == measured
     lines = evaluation.table(measured).splitlines()

@@ -8,25 +8,9 @@ import onnxruntime
 import pytest
 import torch
 
+import untrained
 from pipeline import PipelineError, export, inference, weights
 from pipeline.lspet import JOINTS
-from pipeline.settings import Cache, Model
-
-CACHE = Cache(input_size=32, heatmap_size=8, sigma=1.0, box=1.25, margin=1.5)
-MODEL = Model(
-    block="basic", stem="patches", stacks=2, features=[8, 16], occlusion=True, reconstruction="cross_entropy"
-)
-
-
-def made(folder, **changes):
-    """A file of weights with statistics of their own in the normalisations."""
-    torch.manual_seed(0)
-    model = MODEL.model_copy(update=changes)
-    generator = weights.build(model, CACHE)
-    generator(torch.randn(8, 3, 32, 32))
-    path = folder / "generator.safetensors"
-    weights.save(path, generator, {"model": model.model_dump(), "cache": CACHE.model_dump()})
-    return path
 
 
 def run(monkeypatch, folder, weights_file):
@@ -43,7 +27,7 @@ def run(monkeypatch, folder, weights_file):
     ids=["default", "single task", "paper"],
 )
 def test_the_file_finds_the_joints_that_the_pipeline_finds(monkeypatch, tmp_path, capsys, changes):
-    path = made(tmp_path, **changes)
+    path = untrained.write(tmp_path, stacks=2, **changes)
     run(monkeypatch, tmp_path, path)
     assert "of PyTorch's on 32 drawn people" in capsys.readouterr().out
     session = onnxruntime.InferenceSession(tmp_path / "there/joints.onnx", providers=["CPUExecutionProvider"])
@@ -53,7 +37,7 @@ def test_the_file_finds_the_joints_that_the_pipeline_finds(monkeypatch, tmp_path
         points, scores, hidden = session.run(None, {"images": images.numpy()})
         assert points.shape == (count, 14, 2) and scores.shape == hidden.shape == (count, 14)
         with torch.inference_mode():
-            expected = inference.joints(*inference.maps(generator, images, flip=True), CACHE)
+            expected = inference.joints(*inference.maps(generator, images, flip=True), untrained.CACHE)
         for found, wanted in zip((points, scores, hidden), expected, strict=True):
             np.testing.assert_allclose(found, wanted.numpy(), atol=1e-3)
     facts = session.get_modelmeta().custom_metadata_map
@@ -64,5 +48,5 @@ def test_the_file_finds_the_joints_that_the_pipeline_finds(monkeypatch, tmp_path
 def test_a_file_that_differs_is_not_left(monkeypatch, tmp_path):
     monkeypatch.setattr(export, "difference", lambda *_: float("nan"))
     with pytest.raises(PipelineError, match="joints.onnx not written: its joints are up to nan px"):
-        run(monkeypatch, tmp_path, made(tmp_path))
+        run(monkeypatch, tmp_path, untrained.write(tmp_path))
     assert not list((tmp_path / "there").iterdir())

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+
+from pipeline import tracking
 
 ROOT = Path(__file__).parents[1]
 TINY = {
@@ -22,6 +25,8 @@ TINY = {
         "input_sizes": [32], "steps": 60, "batch": 8, "warmup": 2, "ema": 0.9, "log_every": 5, "validate_every": 20
     },
 }  # fmt: skip
+
+MEANS = ("pck_0.2", "pckh_0.5", "covered.pck_0.2")
 
 
 def environment() -> dict[str, str]:
@@ -111,9 +116,9 @@ def test_an_experiment_in_a_temporary_folder_leaves_run_and_pictures_in_the_main
     } <= artifacts(run)
     assert run["tags.reproduce"] == "dvc exp run -S train.steps=10"
     assert "aside" in sh(project, "dvc", "exp", "list")
-    assert sum(name.startswith("images/validation") and name.endswith(".png") for name in artifacts(run)) == 1
-    shown = json.loads(git(project, "show", f"{experiment(project, 'aside')}:metrics/test.json"))
-    assert run["metrics.test/pck_0.2/mean"] == pytest.approx(shown["pck_0.2"]["mean"])
+    assert sum(name.startswith("images/validation") and name.endswith(".png") for name in artifacts(run)) == 2
+    measured = json.loads(git(project, "show", f"{experiment(project, 'aside')}:metrics/test.json"))
+    assert run["metrics.test/pck_0.2/mean"] == pytest.approx(measured["pck_0.2"]["mean"])
 
 
 def experiment(project: Path, name: str) -> str:
@@ -146,15 +151,93 @@ def test_the_run_tells_what_was_run(reproduced):
     assert len(pd.read_csv(reproduced / "metrics/learning_curve.csv")) == 12
 
 
+@pytest.fixture(scope="module")
+def swept(reproduced) -> Path:
+    """The project after a sweep of three alphas and one experiment that must fail, by two workers."""
+    queue = ("dvc", "exp", "run", "--queue", "-S", "train.steps=20", "-S", "train.game_start=0.5")
+    sh(reproduced, *queue, "--name", "alpha", "-S", "train.alpha=0.001,0.002,0.01")
+    sh(reproduced, *queue, "--name", "diverging", "-S", "train.learning_rate=1e30", "-S", "train.clip=1e30")
+    sh(reproduced, "dvc", "queue", "start", "-j", "2")
+    deadline = time.monotonic() + 300
+    while "Running" in (status := sh(reproduced, "dvc", "queue", "status")) or "Queued" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+    return reproduced
+
+
+def shown(project: Path) -> pd.DataFrame:
+    """The experiments in `dvc exp show`, by name."""
+    table = pd.read_csv(StringIO(sh(project, "dvc", "exp", "show", "--csv", "--only-changed")))
+    return table[table.typ != "baseline"].dropna(subset="Experiment").set_index("Experiment")
+
+
+def test_a_sweep_by_two_workers_loses_and_mixes_nothing(swept):
+    table, names = shown(swept), ["alpha-1", "alpha-2", "alpha-3"]
+    assert table.loc[names, "train.alpha"].tolist() == [0.001, 0.002, 0.01]
+    recorded = runs(swept).set_index("tags.mlflow.runName")
+    for name in names:
+        run = recorded.loc[name]  # one of the name
+        assert run.status == "FINISHED" and run["tags.sweep"] == "alpha"
+        assert float(run["params.train.alpha"]) == table.loc[name, "train.alpha"]
+        for part in ("validation", "test"):
+            for measure in ("pck_0.2", "pckh_0.5"):
+                said = table.loc[name, f"metrics/{part}.json:{measure}.mean"]
+                assert run[f"metrics.{part}/{measure}/mean"] == pytest.approx(said, abs=1e-5)
+        weights = git(swept, "show", f"{experiment(swept, name)}:dvc.lock")
+        assert {"pictures/test_overlay.png", "report.html"} <= artifacts(run) and "models/" in weights
+        (model,) = store(swept).get_run(run.run_id).outputs.model_outputs
+        assert store(swept).get_logged_model(model.model_id).status == "READY"
+    assert len(recorded.loc[names, "tags.model.sha256"].unique()) == 3
+
+
+def test_the_table_of_experiments_has_few_columns(swept):
+    columns = {name for name in shown(swept).columns if ":" in name or "." in name}
+    means = {f"metrics/{part}.json:{name}.mean" for part in ("validation", "test") for name in MEANS}
+    varied = {"train.alpha", "train.learning_rate", "train.clip", "train.steps", "train.game_start"}
+    assert "metrics/validation.json:pck_0.2.mean" in columns
+    assert columns <= means | varied | {"without_box.pck_0.2.mean", "models/generator.safetensors"}
+
+
+def test_an_experiment_that_fails_says_so_and_touches_no_other(swept):
+    assert "Failed" in sh(swept, "dvc", "queue", "status")
+    run = runs(swept).set_index("tags.mlflow.runName").loc["diverging"]
+    assert run.status == "FAILED" and "lower train.learning_rate" in run["tags.error"]
+    assert "diverging" not in sh(swept, "dvc", "exp", "list")
+    assert not git(swept, "status", "--porcelain")
+
+
+def test_the_best_experiment_is_applied_with_its_weights_and_metrics(swept):
+    table = shown(swept).filter(like="alpha-", axis=0)
+    best = table["metrics/validation.json:pck_0.2.mean"].idxmax()
+    sh(swept, "dvc", "exp", "apply", best)
+    try:
+        assert "up to date" in sh(swept, "dvc", "status")
+        run = runs(swept).set_index("tags.mlflow.runName").loc[best]
+        assert tracking.digest(swept / "models/generator.safetensors") == run["tags.model.sha256"]
+        measured = json.loads((swept / "metrics/test.json").read_text())
+        assert measured["pck_0.2"]["mean"] == run["metrics.test/pck_0.2/mean"]
+        changed = sh(swept, "dvc", "metrics", "diff")
+        assert "metrics/test.json" in changed and len(changed.splitlines()) < 12
+        assert "train.alpha" in sh(swept, "dvc", "params", "diff")
+        sh(swept, "dvc", "plots", "diff")
+        page = (swept / "dvc_plots/index.html").read_text()
+        assert all(
+            said in page for said in ("reconstruction loss", "confidence/loss", "pose/loss", "workspace")
+        )
+    finally:
+        git(swept, "checkout", "--", ".")
+        sh(swept, "dvc", "checkout", "--force")
+
+
 def test_a_clone_pulls_the_weights_and_measures_the_same(reproduced, tmp_path):
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(reproduced), str(clone))
     sh(clone, "dvc", "pull", "models/generator.safetensors")
     sh(clone, sys.executable, "-m", "stages.download")
     sh(clone, sys.executable, "-m", "stages.cache")
-    (clone / "metrics/test.json").unlink()
+    (clone / "metrics/test_details.json").unlink()
     sh(clone, sys.executable, "-m", "stages.evaluate")
-    assert (clone / "metrics/test.json").read_bytes() == (reproduced / "metrics/test.json").read_bytes()
+    assert not git(clone, "diff", "metrics")
     assert not git(clone, "status", "--porcelain")
     run = runs(clone).iloc[0]
     assert (

@@ -9,29 +9,19 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
+import untrained
 from pipeline import cache, figures, inference, people, weights
 from pipeline.lspet import JOINTS, load_annotations
 from pipeline.overlay import COLOURS, overlay
-from pipeline.settings import Cache, Model
 
 ROOT = Path(__file__).parents[1]
-CACHE = Cache(input_size=32, heatmap_size=8, sigma=1.0, box=1.25, margin=1.5)
-MODEL = Model(
-    block="basic", stem="patches", stacks=1, features=[8, 16], occlusion=True, reconstruction="cross_entropy"
-)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    generator = weights.build(MODEL, CACHE)
-    generator(torch.randn(8, 3, 32, 32))  # statistics of its own in the normalisations
-    path = tmp_path_factory.mktemp("model") / "generator.safetensors"
-    weights.save(path, generator, {"model": MODEL.model_dump(), "cache": CACHE.model_dump()})
-    return path
+    return untrained.write(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +51,9 @@ def test_in_the_annotated_boxes_it_finds_what_the_evaluation_finds(model, datase
     predict(model, dataset / "images", "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.csv", *exactly)
 
     generator, _ = weights.load(model)
-    cache.build(dataset, tmp_path / "cache", CACHE)
+    cache.build(dataset, tmp_path / "cache", untrained.CACHE)
     crops = cache.load(tmp_path / "cache")
-    expected = inference.predict(generator, crops, np.arange(len(paths)), CACHE, batch=10)
+    expected = inference.predict(generator, crops, np.arange(len(paths)), untrained.CACHE, batch=10)
     joints = pd.read_csv(tmp_path / "out/joints.csv")
     assert joints.joint.tolist() == list(JOINTS) * len(paths)
     found = joints[["x", "y"]].to_numpy().reshape(len(paths), len(JOINTS), 2)
@@ -84,11 +74,11 @@ def test_without_a_box_the_second_look_is_at_the_joints_of_the_first(model):
     images = [rng.integers(0, 256, (*side, 3), dtype=np.uint8) for side in ((60, 40), (33, 90))]
     # Hand-worked: of a side of 60 px, 59 between the first and the last pixel, the box is 59 / 1.25 = 47.2.
     whole = np.array([[(3.9, 5.9), (35.1, 53.1)], [(8.9, 3.2), (80.1, 28.8)]])
-    first = people.look(generator, images, whole, CACHE).points
-    found, boxes = people.look_twice(generator, images, CACHE)
+    first = people.look(generator, images, whole, untrained.CACHE).points
+    found, boxes = people.look_twice(generator, images, untrained.CACHE)
     np.testing.assert_allclose(boxes[:, 0], first.min(1))
     np.testing.assert_allclose(boxes[:, 1], first.max(1))
-    np.testing.assert_array_equal(found.points, people.look(generator, images, boxes, CACHE).points)
+    np.testing.assert_array_equal(found.points, people.look(generator, images, boxes, untrained.CACHE).points)
 
 
 def test_twenty_files_of_mixed_and_broken_kinds(model, dataset, tmp_path):

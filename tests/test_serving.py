@@ -17,16 +17,12 @@ import requests
 import torch
 from PIL import Image
 
+import untrained
 from pipeline import figures, people, photograph, tracking, weights
-from pipeline.settings import Cache, Model, load
+from pipeline.settings import load
 from stages import registry
 
 ROOT = Path(__file__).parents[1]
-CACHE = Cache(input_size=32, heatmap_size=8, sigma=1.0, box=1.25, margin=1.5)
-MODEL = Model(
-    block="basic", stem="patches", stacks=1, features=[8, 16], occlusion=True, reconstruction="cross_entropy"
-)
-MADE_BY = {"data": {"name": "lspet"}, "model": MODEL.model_dump(), "cache": CACHE.model_dump()}
 NAME = "adversarial-posenet-lspet"
 PEOPLE = np.zeros((3, 14, 2))
 
@@ -42,10 +38,7 @@ def store(tmp_path_factory):
         patch.chdir(folder)
         patch.delenv("DVC_ROOT", raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        torch.manual_seed(0)
-        generator = weights.build(MODEL, CACHE)
-        generator(torch.randn(8, 3, 32, 32))
-        weights.save(folder / "generator.safetensors", generator, MADE_BY)
+        untrained.write(folder)
         keep(folder, 0.5)
         yield folder
 
@@ -53,7 +46,8 @@ def store(tmp_path_factory):
 def keep(folder: Path, score: float | None, originals: np.ndarray = PEOPLE) -> tracking.Run:
     with tracking.training_run(load(ROOT / "params.yaml"), tags={"fingerprint": "a"}, resumed=False) as run:
         measured = {"pck_0.2": {"mean": score}}
-        registry.keep(run, folder / "generator.safetensors", MADE_BY, measured, originals)
+        path = folder / "generator.safetensors"
+        registry.keep(run, path, weights.read_settings(path), measured, originals)
     return run
 
 
@@ -71,7 +65,8 @@ def test_the_champion_is_beaten_only_on_the_same_photographs(store):
     run = keep(store, 0.6)
     assert champion() == 6
     measured = {"pck_0.2": {"mean": 0.99}}
-    registry.keep(run, store / "generator.safetensors", MADE_BY, measured, PEOPLE)  # it has one
+    path = store / "generator.safetensors"
+    registry.keep(run, path, weights.read_settings(path), measured, PEOPLE)  # it has one
     assert champion() == 6 and len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 6
 
 
@@ -137,7 +132,7 @@ def test_200_requests_from_8_clients_have_the_right_joints(server, store):
     pixels = [photograph.read(base64.b64decode(text)) for text in texts]
     given = [None if box is None else people.corners(*box) for box in boxes]
     expected = [  # one by one, as the server: in bf16 a batch's size shows in the last bits
-        people.description(*people.find(generator, [image], [box], CACHE), image)
+        people.description(*people.find(generator, [image], [box], untrained.CACHE), image)
         for image, box in zip(pixels, given, strict=True)
     ]
 

@@ -1,5 +1,7 @@
+import base64
 import csv
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zlib
 from pathlib import Path
 
 import mlflow
@@ -105,7 +108,15 @@ def test_a_training_is_recorded_whole(root, tmp_path):
     assert (artifacts / "notes/hello.txt").read_text() == "hello"
     assert (artifacts / "model/weights.bin").read_bytes() == b"weights"
     assert (artifacts / "figures/line.png").read_bytes().startswith(b"\x89PNG")
-    assert str(root / "mlflow.db") in run.hint
+    assert str(root / "mlflow.db") in run.hint and f"/runs/{run.id}" in run.hint
+
+
+def test_a_new_experiment_has_a_view_of_what_runs_are_chosen_by(root):
+    train()
+    view = json.loads(client(root).get_experiment_by_name(EXPERIMENT).tags[tracking.VIEW])
+    state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
+    assert view["name"] == "Results" and state["orderByKey"] == "metrics.`validation/pck_0.2/mean`"
+    assert "params.`train.seed`" in state["selectedColumns"]
 
 
 def test_a_failed_training_says_why(root):
@@ -176,10 +187,10 @@ def test_system_metrics_go_on_where_they_stopped(root, monkeypatch):
 
 
 def test_the_name_of_the_dvc_experiment_names_the_run(root, monkeypatch):
-    monkeypatch.setenv("DVC_EXP_NAME", "bushy-newt")
-    train()
-    (found,) = runs(client(root))
-    assert found.info.run_name == "bushy-newt" and found.data.tags["dvc.exp"] == "bushy-newt"
+    for name, sweep in (("bushy-newt", "bushy-newt"), ("alpha-12", "alpha")):
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        run = client(root).get_run(train())
+        assert run.info.run_name == run.data.tags["dvc.exp"] == name and run.data.tags["sweep"] == sweep
 
 
 def test_the_commit_and_whether_the_code_differs_from_it(root):

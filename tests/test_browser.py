@@ -1,0 +1,163 @@
+"""What a person sees of the quickstart's run: a real `mlflow server`, a real browser."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+import requests
+from playwright.sync_api import expect, sync_playwright
+
+from pipeline.tracking import VIEW
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENT = "adversarial-posenet-figures"
+WAIT = 15_000  # ms
+
+
+@pytest.fixture(scope="module")
+def quickstart():
+    """The newest finished run of `make quickstart` in this repository's store."""
+    if not (ROOT / "mlflow.db").is_file():
+        pytest.skip("no mlflow.db: `make quickstart` makes it")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{ROOT / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    wanted = "attributes.run_name = 'quickstart' and attributes.status = 'FINISHED'"
+    found = client.search_runs([experiment.experiment_id], wanted) if experiment else []
+    if not found:
+        pytest.skip("no finished run `quickstart` in mlflow.db: `make quickstart` makes one")
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def server(quickstart, tmp_path_factory):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    log = tmp_path_factory.mktemp("server") / "log"
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*command, "--backend-store-uri", f"sqlite:///{ROOT / 'mlflow.db'}"],
+            cwd=ROOT,
+            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if requests.get(f"{address}/health", timeout=2).ok:
+                break
+        except requests.ConnectionError:
+            time.sleep(0.25)
+    else:
+        pytest.fail(log.read_text())
+    yield address
+    os.killpg(process.pid, 15)
+    process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(names)} is installed: Debian's package is chromium")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Path:
+    """Where screenshots go: the folder that SCREENSHOTS names (the README's are in docs/), or a temporary one."""
+    named = os.environ.get("SCREENSHOTS")
+    return Path(named) if named else tmp_path_factory.mktemp("screenshots")
+
+
+@pytest.fixture
+def page(browser):
+    """An empty page that fails the test where its scripts do."""
+    context = browser.new_context(viewport={"width": 1500, "height": 1000}, locale="en-US")
+    page, errors = context.new_page(), []
+    page.set_default_timeout(WAIT)
+    expect.set_options(timeout=WAIT)
+    page.on("pageerror", lambda error: errors.append(error))
+    yield page
+    context.close()
+    assert not errors
+
+
+def address(server: str, run, *path: str, **query: str) -> str:
+    asked = "&".join(
+        f"{name}={value}" for name, value in {"workflowType": "machine_learning", **query}.items()
+    )
+    return "/".join([f"{server}/#/experiments/{run.info.experiment_id}/runs", *path]) + f"?{asked}"
+
+
+def width(page, picture: str) -> int:
+    """Width of the last picture that a selector finds, as it was sent; waits until it has arrived."""
+    page.locator(picture).last.wait_for(state="attached")
+    page.wait_for_function(
+        "picture => [...document.querySelectorAll(picture)].at(-1).naturalWidth", arg=picture
+    )
+    return page.eval_on_selector_all(picture, "all => all.at(-1).naturalWidth")
+
+
+def test_the_run_is_listed_with_its_result_in_the_saved_view(page, server, quickstart):
+    page.goto(address(server, quickstart, viewStateShareKey=VIEW.rpartition(".")[2]))
+    page.get_by_role("link", name="quickstart").first.wait_for()
+    for part in ("validation", "test"):
+        for measure in ("pck_0.2", "pckh_0.5"):
+            value = quickstart.data.metrics[f"{part}/{measure}/mean"]
+            assert value > 0.5
+            page.get_by_text(f"{value:.6f}".rstrip("0")).first.wait_for()
+
+
+def test_the_page_of_the_run_tells_its_result_and_how_to_repeat_it(page, server, quickstart):
+    page.goto(address(server, quickstart, quickstart.info.run_id))
+    page.get_by_role("columnheader", name="PCK@0.2 of covered joints").wait_for()
+    page.get_by_text("Show more").first.click()
+    page.get_by_text("dvc exp run -S", exact=False).first.wait_for()
+
+
+def test_the_page_of_the_run_draws_its_curves_and_the_pictures_of_its_steps(page, server, quickstart, kept):
+    page.goto(address(server, quickstart, quickstart.info.run_id, "model-metrics"))
+    page.get_by_role("button", name="Close").first.click()  # an assistant that nobody asked for
+    page.get_by_placeholder("Search metric charts").fill("^train/(reconstruction|adversarial)|^validation$")
+    expect(page.locator(".js-plotly-plot")).to_have_count(3)
+    page.locator(".js-plotly-plot .lines path").last.wait_for()
+    steps = page.get_by_role("slider")
+    steps.focus()
+    interval, last = (int(quickstart.data.params[f"train.{name}"]) for name in ("validate_every", "steps"))
+    for step in range(interval, last + 1, interval):
+        page.keyboard.press("ArrowRight")
+        expect(steps).to_have_attribute("aria-valuenow", str(step))
+    thumbnail = "img[src*=get-artifact]"
+    assert width(page, thumbnail) > 200
+    page.locator(thumbnail).scroll_into_view_if_needed()
+    page.screenshot(path=kept / "mlflow.png")
+    page.locator(thumbnail).click()
+    page.wait_for_function("document.images.length > 1")
+    assert width(page, thumbnail) > 1000
+
+
+@pytest.mark.parametrize("picture", ["test_overlay", "test_heatmaps", "learning_curves"])
+def test_a_picture_of_the_run_can_be_looked_at(page, server, quickstart, picture):
+    page.goto(address(server, quickstart, quickstart.info.run_id, "artifacts", "pictures", f"{picture}.png"))
+    assert width(page, "img[src^=blob]") > 500
+
+
+def test_the_report_opens_inside_the_page(page, server, quickstart):
+    page.goto(address(server, quickstart, quickstart.info.run_id, "artifacts", "report.html"))
+    report = page.frame_locator("iframe").last
+    report.get_by_role("heading", name="Adversarial PoseNet").wait_for()
