@@ -34,6 +34,7 @@ VARIANTS = {  # (model.occlusion, train.adversarial)
     (False, True): "+ discriminators",
     (True, True): "both",
 }
+POOLED = "discriminators, pooled"
 PARTS = ("validation", "test")
 JOINTS = ("all", "covered", "uncovered")
 Distances = Mapping[tuple[str, str, str], np.ndarray]  # (part, joints, measure) -> (N, 14)
@@ -79,7 +80,8 @@ def measure(generator: Generator, geometry: Cache, crops: cache.Crops, parts: pd
 
 
 def summarise(measured: Mapping[str, list[Distances]]) -> pd.DataFrame:
-    """The rows of `compare` for each part, kind of joints and measure."""
+    """The rows of `compare` for each part, kind of joints and measure, and a row POOLED: the variants with
+    discriminators beside those without, all seeds together, which is twice as sure."""
     tables = []
     for part in PARTS:
         for joints in JOINTS:
@@ -87,7 +89,14 @@ def summarise(measured: Mapping[str, list[Distances]]) -> pd.DataFrame:
                 seeds = {
                     name: [each[part, joints, measure] for each in runs] for name, runs in measured.items()
                 }
-                table = compare(seeds, threshold)
+                sides = {
+                    adversarial: [
+                        run for key, name in VARIANTS.items() if key[1] is adversarial for run in seeds[name]
+                    ]
+                    for adversarial in (False, True)
+                }
+                pooled = compare(sides, threshold).iloc[[1]].assign(variant=POOLED)
+                table = pd.concat([compare(seeds, threshold), pooled])
                 for column, value in (("measure", measure), ("joints", joints), ("part", part)):
                     table.insert(0, column, value)
                 tables.append(table)

@@ -226,7 +226,8 @@ def pck_curves(
 
 
 def ablation(table: pd.DataFrame, measure: str = "pck_0.2", name: str = "PCK@0.2") -> Figure:
-    """Draw what each variant gains over the first, in points of PCK, with its 95 % interval.
+    """Draw what each variant gains over the first, and what discriminators gain in the mean, in points of PCK,
+    with its 95 % interval.
 
     table: as of `pipeline.ablation.summarise`: part, joints, measure, variant, seeds, mean, difference, low, high.
     """
@@ -258,7 +259,10 @@ def ablation(table: pd.DataFrame, measure: str = "pck_0.2", name: str = "PCK@0.2
         axis.axvline(0, color=INK, lw=0.8, zorder=0)
         _plain(axis, f"{part} part, {name}", 10)
         axis.set_yticks(np.arange(len(variants)), variants, fontsize=9)
-        axis.set_xlabel(f"points more than {variants[-1]}; numbers: {name}", fontsize=8, color=INK)
+        reference = (
+            f"points more than {variants[-1]} (last row: than without discriminators); numbers: {name}"
+        )
+        axis.set_xlabel(reference, fontsize=8, color=INK)
         axis.margins(x=0.15)
     _legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(kinds))
     return figure

@@ -65,7 +65,11 @@ def measured(rng, better):
 def test_a_summary_has_a_row_for_each_part_kind_of_joint_measure_and_variant_and_can_be_drawn(tmp_path):
     runs = {name: [measured(RNG, 0.05 * i)] * 2 for i, name in enumerate(ablation.VARIANTS.values())}
     table = ablation.summarise(runs)
-    assert len(table) == 2 * 3 * 2 * 4
+    assert len(table) == 2 * 3 * 2 * 5
+    first = table.head(5).set_index("variant").difference
+    gains = first["+ discriminators"], first["both"] - first["+ occlusion task"]
+    assert first[ablation.POOLED] == pytest.approx(np.mean(gains), abs=1e-6)
+    assert table.set_index("variant").seeds[ablation.POOLED].tolist() == [4] * 12
     keys = ["part", "joints", "measure", "variant"]
     assert not table.duplicated(keys).any() and not table.isna().any().any()
     drawing.ablation(table).savefig(tmp_path / "ablation.png")
