@@ -257,13 +257,11 @@ def ablation(table: pd.DataFrame, measure: str = "pck_0.2", name: str = "PCK@0.2
                     color=INK,
                 )
         axis.axvline(0, color=INK, lw=0.8, zorder=0)
-        _plain(axis, f"{part} part, {name}", 10)
+        _plain(axis, f"{part} part", 10)
         axis.set_yticks(np.arange(len(variants)), variants, fontsize=9)
-        reference = (
-            f"points more than {variants[-1]} (last row: than without discriminators); numbers: {name}"
-        )
-        axis.set_xlabel(reference, fontsize=8, color=INK)
         axis.margins(x=0.15)
+    said = f"{name}: points more than {variants[-1]}, in the last row than without discriminators; numbers: {name} itself"
+    figure.suptitle(said, fontsize=9, color=INK)
     _legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(kinds))
     return figure
 
