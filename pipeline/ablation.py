@@ -81,7 +81,7 @@ def measure(generator: Generator, geometry: Cache, crops: cache.Crops, parts: pd
 
 def summarise(measured: Mapping[str, list[Distances]]) -> pd.DataFrame:
     """The rows of `compare` for each part, kind of joints and measure, and a row POOLED: the variants with
-    discriminators beside those without, all seeds together, which is twice as sure."""
+    discriminators beside those without, all seeds together; no sd, as they are of different variants."""
     tables = []
     for part in PARTS:
         for joints in JOINTS:
@@ -95,7 +95,7 @@ def summarise(measured: Mapping[str, list[Distances]]) -> pd.DataFrame:
                     ]
                     for adversarial in (False, True)
                 }
-                pooled = compare(sides, threshold).iloc[[1]].assign(variant=POOLED)
+                pooled = compare(sides, threshold).iloc[[1]].assign(variant=POOLED, sd=np.nan)
                 table = pd.concat([compare(seeds, threshold), pooled])
                 for column, value in (("measure", measure), ("joints", joints), ("part", part)):
                     table.insert(0, column, value)

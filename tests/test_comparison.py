@@ -71,7 +71,8 @@ def test_a_summary_has_a_row_for_each_part_kind_of_joint_measure_and_variant_and
     assert first[ablation.POOLED] == pytest.approx(np.mean(gains), abs=1e-6)
     assert table.set_index("variant").seeds[ablation.POOLED].tolist() == [4] * 12
     keys = ["part", "joints", "measure", "variant"]
-    assert not table.duplicated(keys).any() and not table.isna().any().any()
+    assert not table.duplicated(keys).any() and not table.drop(columns="sd").isna().any().any()
+    assert (table.sd.isna() == (table.variant == ablation.POOLED)).all()
     drawing.ablation(table).savefig(tmp_path / "ablation.png")
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
 
