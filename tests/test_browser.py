@@ -2,17 +2,13 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import mlflow
 import pytest
-import requests
 from playwright.sync_api import expect, sync_playwright
 
+import servers
 from pipeline.tracking import VIEW
 
 ROOT = Path(__file__).parents[1]
@@ -36,33 +32,10 @@ def quickstart():
 
 @pytest.fixture(scope="module")
 def server(quickstart, tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
+    words = ("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{ROOT / 'mlflow.db'}")
     log = tmp_path_factory.mktemp("server") / "log"
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [*command, "--backend-store-uri", f"sqlite:///{ROOT / 'mlflow.db'}"],
-            cwd=ROOT,
-            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if requests.get(f"{address}/health", timeout=2).ok:
-                break
-        except requests.ConnectionError:
-            time.sleep(0.25)
-    else:
-        pytest.fail(log.read_text())
-    yield address
-    os.killpg(process.pid, 15)
-    process.wait(20)
+    with servers.running(*words, folder=ROOT, log=log, ready="/health") as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,6 @@
 """The registered model behind a real `mlflow models serve`: right answers to many, one sentence to the rest."""
 
 import base64
-import os
-import socket
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +12,7 @@ import requests
 import torch
 from PIL import Image
 
+import servers
 import untrained
 from pipeline import figures, people, photograph, tracking, weights
 from pipeline.settings import load
@@ -86,32 +82,9 @@ def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(sto
 
 @pytest.fixture(scope="module")
 def server(store):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["mlflow", "models", "serve", "-m", f"models:/{NAME}@champion", "--env-manager", "local"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with (store / "server.log").open("w") as log:
-        running = subprocess.Popen(
-            [*command, "-p", str(port)],
-            cwd=store,
-            env=os.environ | {"PATH": path},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            if requests.get(f"{address}/ping", timeout=2).ok:
-                break
-        except requests.ConnectionError:
-            time.sleep(0.25)
-    else:
-        pytest.fail((store / "server.log").read_text())
-    yield address
-    os.killpg(running.pid, 15)
-    running.wait(20)
+    words = ("models", "serve", "-m", f"models:/{NAME}@champion", "--env-manager", "local")
+    with servers.running(*words, folder=store, log=store / "server.log", ready="/ping") as (address, _):
+        yield address
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> str:

@@ -5,12 +5,9 @@ import json
 import logging
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import zlib
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
+import servers
 from pipeline import settings, tracking
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -362,7 +360,7 @@ def test_two_processes_make_the_database_at_once_and_in_silence(root):
 
 def test_an_unreachable_server_is_named(root, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{servers.free_port()}")
     with pytest.raises(tracking.TrackingError, match="MLFLOW_TRACKING_URI") as caught:
         train()
     assert "secret" not in str(caught.value)
@@ -385,59 +383,21 @@ def test_a_folder_with_odd_signs_in_its_name(root, monkeypatch):
     assert mlflow.MlflowClient(tracking_uri=tracking.tracking_uri()).get_run(run_id).info.status == "FINISHED"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def server(root, tmp_path, empty_database):
     """A real MLflow server: its address, its folder and its process."""
-    folder, port = tmp_path / "server", free_port()
+    folder = tmp_path / "server"
     folder.mkdir()
     shutil.copy(empty_database, folder / "mlflow.db")
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    places = [
+    places = (
         "--backend-store-uri",
         f"sqlite:///{folder}/mlflow.db",
         "--artifacts-destination",
         str(folder / "kept"),
-    ]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, *places], cwd=folder, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}", folder, process
-    finally:
-        stop(process)
-
-
-def stop(process: subprocess.Popen) -> None:
-    """End the server and its workers, which share a process group."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    )
+    words = ("server", "--workers", "1", *places)
+    with servers.running(*words, folder=folder, log=folder / "log", ready="/health") as (address, process):
+        yield address, folder, process
 
 
 def test_a_server_takes_all_and_may_vanish(root, tmp_path, server, monkeypatch, caplog):
@@ -464,6 +424,6 @@ def test_a_server_takes_all_and_may_vanish(root, tmp_path, server, monkeypatch, 
         pass
     assert len(store.get_metric_history(evaluation.id, "train/metric_3")) == 100
     with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
-        stop(process)
+        servers.stop(process)
         run.log(50, {"train/loss": 2.0})
     assert "not tracked" in caplog.text
