@@ -1,5 +1,5 @@
 # make quickstart   install, then the whole pipeline on the embedded data set: 5 minutes on 2 CPU cores
-# make test         install where needed, then all tests
+# make test         install where needed, then style, types and all tests
 # make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 11 minutes
 # make bench-peer   MediaPipe Pose on the LSPet test photographs, beside ours; needs npm. ARGS='--limit 20': fewer
 # make publish      put the current weights into weights/, the DVC remote inside this repository
@@ -21,6 +21,7 @@ quickstart: $(READY)
 test: $(READY)
 	ruff check .
 	ruff format --check .
+	mypy
 	python -m pytest
 
 bench: $(READY)
@@ -33,9 +34,11 @@ publish: $(READY)
 	rm -rf weights
 	dvc push models/generator.safetensors
 
-$(READY): requirements.txt
+# The project itself is built by the setuptools that the lock names.
+$(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --disable-pip-version-check --quiet --requirement requirements.txt
+	$(VENV)/bin/pip install --disable-pip-version-check --quiet --require-hashes --requirement requirements.txt
+	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 # MediaPipe's wheel lacks its heavy model, which it would download at run time: npm's package has it.

@@ -1,4 +1,4 @@
-"""`make bench`: how fast each part is, beside a reference in the same run; a table, and JSON in results/."""
+"""`make bench`: each part's speed beside a reference in the same run; a table, JSON in results/."""
 
 import argparse
 import json
@@ -29,7 +29,9 @@ WORK = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(WORK), default=list(WORK), help="some parts alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(WORK), default=list(WORK), help="some parts alone"
+    )
     wanted = parser.parse_args().only
     device, settings = default_device(), load(parts.ROOT / "params.yaml")
     photographs = parts.noise(settings, device)
@@ -43,7 +45,9 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{'cpu' if device.type == 'cpu' else 'gpu'}.json"
     table = [row._asdict() | {"met": row.met} for row in rows]
-    table = [{key: None if str(value) == "nan" else value for key, value in row.items()} for row in table]
+    table = [
+        {key: None if str(value) == "nan" else value for key, value in row.items()} for row in table
+    ]
     if wanted == list(WORK):
         file.write_text(json.dumps({"machine": machine(device), "rows": table}, indent=2) + "\n")
         print(f"\nwritten to {file.relative_to(parts.ROOT)}")
@@ -61,7 +65,7 @@ def machine(device: torch.device) -> dict[str, str | int | float]:
     return {
         "device": device_name(device),
         "cpu": cpu(),
-        "cores": os.cpu_count(),
+        "cores": os.cpu_count() or 1,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),

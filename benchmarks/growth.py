@@ -10,15 +10,18 @@ import numpy as np
 import torch
 from scipy.io import loadmat, savemat
 
-from benchmarks.parts import ROOT, Row, changed, new_generator, noise, trainer
+from benchmarks.parts import ROOT, Row, changed, noise, trainer, untrained
 from benchmarks.timing import peak_memory, race
-from pipeline import cache, evaluation, training
-from pipeline.lspet import image_paths
+from pipeline.data import storage
+from pipeline.data.annotations import image_paths
+from pipeline.data.crops import Crops
+from pipeline.evaluation.protocol import evaluate
 from pipeline.settings import Settings, load
+from pipeline.training.batches import Photographs
 
 
-def rows(settings: Settings, photographs: training.Photographs) -> list[Row]:
-    """Training against batch, stacks and features; cache, evaluation and memory against photographs."""
+def rows(settings: Settings, photographs: Photographs) -> list[Row]:
+    """Training by batch, stacks and features; cache, evaluation and memory by photographs."""
     return [
         *training_rows(settings, photographs),
         *cache_rows(settings),
@@ -27,7 +30,7 @@ def rows(settings: Settings, photographs: training.Photographs) -> list[Row]:
     ]
 
 
-def training_rows(settings: Settings, photographs: training.Photographs) -> list[Row]:
+def training_rows(settings: Settings, photographs: Photographs) -> list[Row]:
     """Images a second of the adversarial step."""
     features = settings.model.features
     widths = [[8 * round(factor * each / 8) for each in features] for factor in (0.5, 1, 2)]
@@ -40,7 +43,9 @@ def training_rows(settings: Settings, photographs: training.Photographs) -> list
     for name, groups in variants:
         variant = changed(settings, **groups)
         (seconds,) = race(trainer(variant, photographs), rounds=5, device=photographs.device)
-        result.append(Row(f"training, {name}", variant.train.batch / seconds, nan, "images/s", nan, ""))
+        result.append(
+            Row(f"training, {name}", variant.train.batch / seconds, nan, "images/s", nan, "")
+        )
     return result
 
 
@@ -50,7 +55,7 @@ def cache_rows(settings: Settings) -> list[Row]:
     for count in (2500, 5000, 10_000):
         with tempfile.TemporaryDirectory(dir=ROOT / ".dvc" / "tmp") as folder:
             dataset = first(ROOT / "data" / "lspet", count, Path(folder) / "set")
-            build = partial(cache.build, dataset, Path(folder) / "cache", settings.cache)
+            build = partial(storage.build, dataset, Path(folder) / "cache", settings.cache.geometry)
             (seconds,) = race(build, rounds=1)
         result.append(Row(f"cache, {count} photographs", count / seconds, nan, "images/s", nan, ""))
     return result
@@ -61,19 +66,22 @@ def first(dataset: Path, count: int, folder: Path) -> Path:
     (folder / "images").mkdir(parents=True)
     for path in image_paths(dataset)[:count]:
         (folder / "images" / path.name).symlink_to(path.resolve())
-    savemat(folder / "joints.mat", {"joints": loadmat(dataset / "joints.mat")["joints"][..., :count]})
+    savemat(
+        folder / "joints.mat", {"joints": loadmat(dataset / "joints.mat")["joints"][..., :count]}
+    )
     return folder
 
 
-def evaluation_rows(settings: Settings, photographs: training.Photographs) -> list[Row]:
+def evaluation_rows(settings: Settings, photographs: Photographs) -> list[Row]:
     """Photographs a second of the evaluation, with flip test, and once more under occluders."""
-    generator, crops = new_generator(settings, photographs.device).eval(), photographs.crops
+    estimator = untrained(settings, photographs.device)
     result = []
     for count in (100, 200, 400):
-        some, device = np.arange(count), photographs.device
-        evaluate = partial(evaluation.evaluate, generator, crops, some, settings.cache, device)
-        (seconds,) = race(evaluate, rounds=1)
-        result.append(Row(f"evaluation, {count} photographs", count / seconds, nan, "images/s", nan, ""))
+        work = partial(evaluate, estimator, photographs.crops, np.arange(count))
+        (seconds,) = race(work, rounds=1)
+        result.append(
+            Row(f"evaluation, {count} photographs", count / seconds, nan, "images/s", nan, "")
+        )
     return result
 
 
@@ -82,7 +90,9 @@ def memory_rows() -> list[Row]:
     result = []
     for count in (1000, 10_000):
         with tempfile.TemporaryDirectory(dir=ROOT / ".dvc" / "tmp") as folder:
-            code = f"from benchmarks.growth import train_a_little; train_a_little({count}, {folder!r})"
+            code = (
+                f"from benchmarks.growth import train_a_little; train_a_little({count}, {folder!r})"
+            )
             memory = peak_memory(sys.executable, "-c", code, cwd=ROOT)
         name = f"training, {count} photographs, beside the mapped file"
         result.append(Row(name, memory / 2**20, nan, "MiB", nan, ""))
@@ -98,7 +108,9 @@ def train_a_little(count: int, folder: str) -> None:
         Path(folder) / "crops.npy", "w+", np.uint8, shape=(count, *few.crops.images.shape[1:])
     )
     others = ("points", "annotated", "occluded", "originals", "affines")
-    crops = cache.Crops(images, **{name: getattr(few.crops, name)[repeated] for name in others})
-    step = trainer(settings, training.Photographs(crops, few.targets, repeated, repeated, few.device))
+    crops = Crops(
+        few.crops.geometry, images, **{name: getattr(few.crops, name)[repeated] for name in others}
+    )
+    step = trainer(settings, Photographs(crops, few.targets, repeated, repeated, few.device))
     for _ in range(20):
         step()

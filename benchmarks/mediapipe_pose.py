@@ -1,7 +1,8 @@
 """MediaPipe Pose beside our model on LSPet's test photographs. Run: make bench-peer
 
-MediaPipe (V. Bazarevsky et al., BlazePose, 2020) is what one would install instead. It finds its person by
-itself, so it gets the whole photograph, and also the box around the annotated joints that ours gets.
+MediaPipe (V. Bazarevsky et al., BlazePose, 2020) is what one would install instead. It finds its
+person by itself, so it gets the whole photograph, and also the box around the annotated joints that
+ours gets.
 """
 
 import argparse
@@ -9,11 +10,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import mediapipe
@@ -22,15 +25,21 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.machine import cpu
-from pipeline import PipelineError, metrics
-from pipeline.cache import pixel_box
-from pipeline.lspet import JOINTS, load_annotations
-from pipeline.settings import Cache, load
+from pipeline.data.annotations import load_annotations
+from pipeline.errors import PipelineError
+from pipeline.evaluation import metrics
+from pipeline.geometry import Geometry
+from pipeline.settings import load
+from pipeline.skeleton import JOINTS
 
+Pose = Any  # mediapipe.solutions.pose.Pose, which has no types
 RESULT = Path("benchmarks/results/mediapipe.json")
 MODELS = {"heavy": 2, "full": 1}  # MediaPipe's model_complexity
 INPUTS = ("photograph", "box")
-OURS = {"photograph": "predictions_without_box.csv", "box": "predictions.csv"}  # of the evaluate stage
+OURS = {
+    "photograph": "predictions_without_box.csv",
+    "box": "predictions.csv",
+}  # of the evaluate stage
 CONFIDENCES = (0.5, 0.1)  # least certainty of a detected person; 0.5 is MediaPipe's default
 BODY = slice(0, 12)  # the joints that MediaPipe has too: JOINTS without neck and head top
 LANDMARKS = [mediapipe.solutions.pose.PoseLandmark[joint.upper()] for joint in JOINTS[BODY]]
@@ -44,7 +53,7 @@ def crop(image: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Nothing on standard error, neither from Python nor from the C++ below it, which has no switch for it."""
+    """Nothing on standard error, from Python or the C++ below it, which has no switch for it."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -56,18 +65,20 @@ def silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-def open_pose(model: str, confidence: float, image: np.ndarray):
-    """A MediaPipe Pose that takes each photograph by itself, warmed up with one: the first call is slow."""
+def open_pose(model: str, confidence: float, image: np.ndarray) -> Pose:
+    """A MediaPipe Pose for single photographs, warmed up with one: the first call is slow."""
     with silence():
         pose = mediapipe.solutions.pose.Pose(
-            static_image_mode=True, model_complexity=MODELS[model], min_detection_confidence=confidence
+            static_image_mode=True,
+            model_complexity=MODELS[model],
+            min_detection_confidence=confidence,
         )
         pose.process(image)
     return pose
 
 
-def find(pose, image: np.ndarray) -> tuple[np.ndarray, float]:
-    """Joints (14, 2), px of the image (H, W, 3) RGB, NaN where it has none; seconds of the call alone."""
+def find(pose: Pose, image: np.ndarray) -> tuple[np.ndarray, float]:
+    """Joints (14, 2), px of the image (H, W, 3) RGB, NaN where none; seconds of the call alone."""
     start = time.perf_counter()
     landmarks = pose.process(image).pose_landmarks
     seconds = time.perf_counter() - start
@@ -87,14 +98,16 @@ def read(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def measure(paths: list[Path], points: np.ndarray, cache: Cache) -> list[dict]:
-    """A row a variant, with the median time of a call, for photographs with annotated points (N, 14, 2)."""
+def measure(paths: list[Path], points: np.ndarray, geometry: Geometry) -> list[dict]:
+    """A row a variant, with a call's median time; photographs annotated by points (N, 14, 2)."""
     first = read(paths[0])
     poses = {each: open_pose(*each, first) for each in product(MODELS, CONFIDENCES)}
     variants = list(product(MODELS, INPUTS, CONFIDENCES))
     found = {each: np.full(points.shape, np.nan) for each in variants}
     seconds = {each: np.empty(len(paths)) for each in variants}
-    corners, sides = pixel_box(points, cache.model_copy(update={"margin": 1.0}))  # ours without the margin
+    corners, sides = replace(geometry, crop_scale=1.0).pixel_boxes(
+        points
+    )  # ours without the margin
     # All variants of a photograph in a row: what else the machine does then slows them all alike.
     for i, path in enumerate(tqdm(paths, desc="MediaPipe Pose", unit=" photographs")):
         image = read(path)
@@ -105,11 +118,22 @@ def measure(paths: list[Path], points: np.ndarray, cache: Cache) -> list[dict]:
             found[model, source, confidence][i] = joints + offset
             seconds[model, source, confidence][i] = spent
     name = f"MediaPipe Pose {version('mediapipe')}"
-    return [row(name, *each, found[each], points, 1e3 * float(np.median(seconds[each]))) for each in variants]
+    return [
+        row(name, *each, found[each], points, 1e3 * float(np.median(seconds[each])))
+        for each in variants
+    ]
 
 
-def row(name, model, source, confidence, found: np.ndarray, points: np.ndarray, milliseconds=None) -> dict:
-    """The result of joints found (N, 14, 2), NaN where nobody was, against annotated points (N, 14, 2), px."""
+def row(
+    name: str,
+    model: str,
+    source: str,
+    confidence: float | None,
+    found: np.ndarray,
+    points: np.ndarray,
+    milliseconds: float | None = None,
+) -> dict:
+    """Joints found, NaN where nobody was, measured against annotated ones; both (N, 14, 2), px."""
     valid = ~np.isnan(points).any(axis=-1)
     torso, head = metrics.torso_size(points, valid), metrics.head_size(points, valid)
     return {
@@ -133,7 +157,7 @@ def our_joints(predictions: Path, images: list[str]) -> np.ndarray:
 
 
 def use_one_core() -> dict:
-    """Hold this process, with the threads that MediaPipe will start, on one core; the machine in words."""
+    """Hold this process and the threads that MediaPipe starts on one core; the machine in words."""
     cores = 1 if hasattr(os, "sched_setaffinity") else os.cpu_count()  # macOS cannot
     if cores == 1:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -143,14 +167,20 @@ def use_one_core() -> dict:
 def table(rows: list[dict]) -> str:
     """The rows, aligned; a dash where there is nothing to say."""
     shown = pd.DataFrame(rows).astype({"confidence": object})
-    formats = {"pck_0.2": "{:.3f}".format, "pckh_0.5": "{:.3f}".format, "ms_per_photograph": "{:.1f}".format}
+    formats: dict[str | int, Callable] = {
+        "pck_0.2": "{:.3f}".format,
+        "pckh_0.5": "{:.3f}".format,
+        "ms_per_photograph": "{:.1f}".format,
+    }
     return shown.to_string(index=False, na_rep="-", formatters=formats)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N test photographs")
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="FOLDER", help="default: data"
+    )
     options = parser.parse_args()
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")
@@ -165,17 +195,20 @@ def main() -> None:
         raise PipelineError(f"{data}/split.csv is not LSPet's: run `dvc repro` first")
     some = np.flatnonzero(split.part == "test")[: options.limit]
     images = list(split.image[some])
-    cache = load().cache
+    geometry = load().cache.geometry
     machine = use_one_core()
     rows = [
         row("ours", "generator", source, None, our_joints(data / file, images), points[some])
         for source, file in OURS.items()
     ]
-    rows += measure([data / "lspet/images" / image for image in images], points[some], cache)
+    rows += measure([data / "lspet/images" / image for image in images], points[some], geometry)
     RESULT.parent.mkdir(exist_ok=True)
     result = {"photographs": len(some), "machine": machine, "rows": rows}
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"{len(some)} test photographs, mean over {len(JOINTS[BODY])} joints; {RESULT}\n{table(rows)}")
+    print(
+        f"{len(some)} test photographs, mean over {len(JOINTS[BODY])} joints;"
+        f" {RESULT}\n{table(rows)}"
+    )
 
 
 if __name__ == "__main__":

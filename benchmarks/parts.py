@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from math import nan
 from pathlib import Path
 from typing import NamedTuple
@@ -14,14 +15,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import peers
 from benchmarks.timing import peak_memory, process, race
-from pipeline import cache, evaluation, export, heatmaps, inference, training, weights
-from pipeline.augmentation import normalise
-from pipeline.cache import stored_size
+from pipeline.commands.export import export
+from pipeline.data.annotations import image_paths
+from pipeline.data.crops import Crops, batches
+from pipeline.data.targets import factors, targets_of
 from pipeline.device import autocast, upload
-from pipeline.generator import Generator
-from pipeline.lspet import image_paths
+from pipeline.evaluation import protocol
+from pipeline.networks import checkpoint, heatmaps
+from pipeline.networks.estimator import CropEstimator, decode, inputs
+from pipeline.networks.generator import Generator, normalise
 from pipeline.settings import Settings
 from pipeline.settings import check as checked
+from pipeline.training.batches import Photographs, training_batch
+from pipeline.training.loop import iteration
+from pipeline.training.state import TrainingState
 
 ROOT = Path(__file__).resolve().parents[1]
 MATRIX = 4096  # side of the large matrix product
@@ -54,12 +61,13 @@ def changed(settings: Settings, **groups: dict) -> Settings:
     return checked(values, "benchmark")
 
 
-def noise(settings: Settings, device: torch.device, count: int = 1000) -> training.Photographs:
+def noise(settings: Settings, device: torch.device, count: int = 1000) -> Photographs:
     """Crops of noise: what costs time does not look at them."""
-    rng, size = np.random.default_rng(0), stored_size(settings.cache)
-    margin = (size - settings.cache.input_size) / 2
+    rng, geometry = np.random.default_rng(0), settings.cache.geometry
+    size, margin = geometry.stored_size, geometry.margin
     points = rng.uniform(margin, size - margin, (count, 14, 2)).astype(np.float32)
-    crops = cache.Crops(
+    crops = Crops(
+        geometry=geometry,
         images=rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8),
         points=points,
         annotated=np.ones((count, 14), dtype=bool),
@@ -67,28 +75,34 @@ def noise(settings: Settings, device: torch.device, count: int = 1000) -> traini
         originals=points.astype(np.float64),
         affines=np.tile(np.eye(2, 3), (count, 1, 1)),
     )
-    targets = cache.target_heatmaps(crops, settings.cache)
-    return training.Photographs(crops, targets, np.arange(count), np.arange(32), device)
+    return Photographs(crops, targets_of(crops), np.arange(count), np.arange(32), device)
 
 
-def trainer(settings: Settings, photographs: training.Photographs):
+def trainer(settings: Settings, photographs: Photographs) -> Callable[[], None]:
     """A function that trains one step at the full input size, its batch made anew."""
     settings = full_size(settings)
-    state = training.TrainingState(settings, photographs.device)
+    state = TrainingState(settings, photographs.device)
     if photographs.device.type == "cuda":
         for network in (state.generator, state.pose, state.confidence):
             network.compile()
 
     def step() -> None:
-        training.iteration(state, training.training_batch(state.step, photographs, settings), settings)
+        iteration(state, training_batch(state.step, photographs, settings), settings)
 
     return step
 
 
 def new_generator(settings: Settings, device: torch.device) -> Generator:
     """An untrained generator, laid out in memory as training lays it out."""
-    generator = weights.build(settings.model, settings.cache)
-    return generator.to(device=device, memory_format=torch.channels_last)
+    generator = checkpoint.build(settings.model, settings.cache.geometry)
+    return generator.to(device).to(memory_format=torch.channels_last)
+
+
+def untrained(settings: Settings, device: torch.device, precision: str = "fp32") -> CropEstimator:
+    """An estimator of such a generator."""
+    generator = new_generator(settings, device).eval()
+    made_by = {"cache": settings.cache.model_dump(), "model": settings.model.model_dump()}
+    return CropEstimator(generator, settings.cache.geometry, made_by, device, precision)
 
 
 def full_size(settings: Settings) -> Settings:
@@ -103,8 +117,8 @@ def cache_stage() -> list[Row]:
     if not dataset.is_dir():
         raise FileNotFoundError(f"{dataset} is missing: run `dvc repro download` first")
     paths = image_paths(dataset)
-    with tempfile.TemporaryDirectory(dir=ROOT / ".dvc" / "tmp") as folder:
-        folder = stage_folder(Path(folder), dataset)
+    with tempfile.TemporaryDirectory(dir=ROOT / ".dvc" / "tmp") as scratch:
+        folder = stage_folder(Path(scratch), dataset)
         command = [sys.executable, "-m", "stages.cache"]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         ours, floor = race(
@@ -114,7 +128,14 @@ def cache_stage() -> list[Row]:
         )
         memory = peak_memory(*command, cwd=folder, env=environment)
     return [
-        Row("cache stage, 10,000 photographs; decoding alone", ours, floor, "s", ours / floor, "at most 2"),
+        Row(
+            "cache stage, 10,000 photographs; decoding alone",
+            ours,
+            floor,
+            "s",
+            ours / floor,
+            "at most 2",
+        ),
         Row("cache stage, memory beside the mapped files", memory / 2**20, nan, "MiB", nan, ""),
     ]
 
@@ -128,38 +149,39 @@ def stage_folder(folder: Path, dataset: Path) -> Path:
 
 
 def target_heatmaps() -> list[Row]:
-    """The targets of a batch at the paper's heatmap size: dense on every pixel, and from the cached factors."""
+    """A batch's targets, the paper's heatmap size: dense on every pixel, or from cached factors."""
     size = 64
     points = np.random.default_rng(0).uniform(0, size, (32, 14, 2)).astype(np.float32)
-    factors = [torch.from_numpy(each) for each in cache.factors(points, size, 1.0)]
+    both = [torch.from_numpy(each) for each in factors(points, size, 1.0)]
     ours, dense = race(
-        lambda: heatmaps.expand(*factors),
+        lambda: heatmaps.expand(*both),
         lambda: peers.dense_heatmaps(points, size, 1.0),
         rounds=10,
         calls=10,
     )
-    at_rest = [sum(each.half().nbytes for each in factors) / 2**20, 32 * 14 * size**2 * 2 / 2**20]
+    at_rest = sum(each.half().nbytes for each in both) / 2**20
+    as_maps = 32 * 14 * size**2 * 2 / 2**20
     name = f"target heatmaps of a batch, {size} x {size}"
     return [
         Row(f"{name}; dense NumPy", ours, dense, "s", dense / ours, "at least 100"),
-        Row(f"{name}, at rest; dense", *at_rest, "MiB", at_rest[1] / at_rest[0], "at least 30"),
+        Row(f"{name}, at rest; dense", at_rest, as_maps, "MiB", as_maps / at_rest, "at least 30"),
     ]
 
 
-def train_step(settings: Settings, photographs: training.Photographs) -> list[Row]:
-    """The adversarial training step against the peers', against itself without the game, and its data."""
+def train_step(settings: Settings, photographs: Photographs) -> list[Row]:
+    """The adversarial training step against the peers', itself without the game, and its data."""
     device, settings = photographs.device, full_size(settings)
     ours = trainer(settings, photographs)
     alone = trainer(changed(settings, train={"adversarial": False}), photographs)
     plain = peers.PlainGame(settings, device)
-    batch = training.training_batch(0, photographs, settings)
+    batch = training_batch(0, photographs, settings)
     plain_batch = batch._replace(images=batch.images.contiguous())
     some = torch.from_numpy(photographs.train[: settings.train.batch])
     step, without, naive, data, waiting = race(
         ours,
         alone,
         lambda: plain.step(plain_batch),
-        lambda: training.training_batch(1, photographs, settings),
+        lambda: training_batch(1, photographs, settings),
         lambda: [each[upload(some, device)] for each in photographs.stored],
         rounds=15,
         device=device,
@@ -182,13 +204,27 @@ def train_step(settings: Settings, photographs: training.Photographs) -> list[Ro
             step / without,
             "at most 1.5",
         ),
-        Row("augmentation of a batch; train step, %", data, step, "s", 100 * data / step, f"at most {share}"),
-        Row("waiting for photographs; train step, %", waiting, step, "s", 100 * waiting / step, "at most 1"),
+        Row(
+            "augmentation of a batch; train step, %",
+            data,
+            step,
+            "s",
+            100 * data / step,
+            f"at most {share}",
+        ),
+        Row(
+            "waiting for photographs; train step, %",
+            waiting,
+            step,
+            "s",
+            100 * waiting / step,
+            "at most 1",
+        ),
     ]
 
 
 def arithmetic(settings: Settings, device: torch.device) -> list[Row]:
-    """Arithmetic rate of G's forward and backward pass beside the machine's own large matrix product."""
+    """G's arithmetic rate, forward and backward, beside the machine's own large matrix product."""
     generator, size = new_generator(settings, device).train(), settings.cache.input_size
     images = torch.randn(settings.train.batch, 3, size, size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -197,7 +233,7 @@ def arithmetic(settings: Settings, device: torch.device) -> list[Row]:
     def both_ways() -> None:
         with autocast("bf16", device):
             outputs = generator(images)
-        sum(maps.square().mean() for output in outputs for maps in output if maps is not None).backward()
+        sum(maps.square().mean() for maps in outputs).backward()
 
     with FlopCounterMode(display=False) as counter:
         both_ways()
@@ -218,22 +254,22 @@ def arithmetic(settings: Settings, device: torch.device) -> list[Row]:
     ]
 
 
-def prediction(settings: Settings, photographs: training.Photographs) -> list[Row]:
+def prediction(settings: Settings, photographs: Photographs) -> list[Row]:
     """Joints of 32 crops with flip test; and of the 1,000 photographs of a test part, in fp32."""
-    device, crops, geometry = photographs.device, photographs.crops, settings.cache
-    ours = new_generator(settings, device).eval()
-    plain = weights.build(settings.model, settings.cache).to(device).eval()
-    images, affines = inference.inputs(crops, np.arange(32), geometry).to(device), crops.affines[:32]
+    device, crops = photographs.device, photographs.crops
+    fastest, ours = (untrained(settings, device, precision) for precision in ("auto", "fp32"))
+    plain = checkpoint.build(settings.model, crops.geometry).to(device).eval()
+    indices = np.arange(32)
+    images = inputs(crops, indices).to(device)
 
-    @torch.inference_mode()
     def fast() -> None:
-        inference.locate(*inference.maps(ours, images, flip=True, precision="auto"), affines, geometry)
+        fastest.predict(crops, indices, images)
 
     @torch.inference_mode()
     def eager() -> None:
         x = normalise(images)
         for each in (x, x.flip(-1)):
-            inference.locate(*plain.heatmaps(plain(each)[-1]), affines, geometry)
+            decode(plain.heatmaps(plain(each)[-1]), crops.geometry)
 
     seconds, reference = race(fast, eager, rounds=15, device=device)
     rows = [
@@ -254,7 +290,7 @@ def prediction(settings: Settings, photographs: training.Photographs) -> list[Ro
         rows.append(Row("prediction on one core, a photograph", single / 32, nan, "s", nan, ""))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "generator.onnx"
-            export.export(export.Finder(plain, geometry), file, {})
+            export(ours, file)
             session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         feed = {"images": images.numpy()}
         exported, reference = race(lambda: session.run(None, feed), eager, rounds=7)
@@ -272,25 +308,30 @@ def prediction(settings: Settings, photographs: training.Photographs) -> list[Ro
     some = np.arange(1000)
 
     def evaluated() -> None:
-        evaluation.measure(evaluation.evaluate(ours, crops, some, geometry, device), crops, some)
+        protocol.measure(protocol.evaluate(ours, crops, some))
 
     ready = [
-        normalise(inference.inputs(crops, part, geometry).to(device)).contiguous(
-            memory_format=torch.channels_last
-        )
-        for part in inference.batches(some, evaluation.BATCH)
+        normalise(inputs(crops, part).to(device)).contiguous(memory_format=torch.channels_last)
+        for part in batches(some, protocol.BATCH)
     ]
 
     @torch.inference_mode()
     def forward_passes() -> None:
         for _ in range(2):  # as they are, and under occluders
             for x in ready:
-                ours(x), ours(x.flip(-1))
+                ours.generator(x), ours.generator(x.flip(-1))
 
     whole, floor = race(evaluated, forward_passes, rounds=2, device=device)
     return [
         *rows,
-        Row("evaluation of 1,000; G's forward passes alone", whole, floor, "s", whole / floor, "at most 1.2"),
+        Row(
+            "evaluation of 1,000; G's forward passes alone",
+            whole,
+            floor,
+            "s",
+            whole / floor,
+            "at most 1.2",
+        ),
     ]
 
 
@@ -312,7 +353,19 @@ def start() -> list[Row]:
     return [
         Row("dvc repro with nothing to do; dvc --version", repro, version, "s", repro, "at most 3"),
         Row(
-            "start of the download stage; python -c pass", download, bare, "s", download - bare, "at most 0.5"
+            "start of the download stage; python -c pass",
+            download,
+            bare,
+            "s",
+            download - bare,
+            "at most 0.5",
         ),
-        Row("start of the cache stage; python -c pass", cached, bare, "s", cached - bare, "at most 0.5"),
+        Row(
+            "start of the cache stage; python -c pass",
+            cached,
+            bare,
+            "s",
+            cached - bare,
+            "at most 0.5",
+        ),
     ]

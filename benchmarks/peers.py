@@ -1,4 +1,4 @@
-"""What others do, to compare with: the same work, written the way the public implementations write it."""
+"""What others do, to compare with: the same work, written as public implementations write it."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +8,10 @@ import numpy as np
 import simplejpeg
 import torch
 
-from pipeline import losses
 from pipeline.settings import Settings
-from pipeline.training import Batch, TrainingState
+from pipeline.training import losses
+from pipeline.training.batches import Batch
+from pipeline.training.state import TrainingState
 
 
 def dense_heatmaps(points: np.ndarray, size: int, sigma: float) -> np.ndarray:
@@ -21,7 +22,7 @@ def dense_heatmaps(points: np.ndarray, size: int, sigma: float) -> np.ndarray:
 
 
 def decode_all(paths: list[Path]) -> None:
-    """Every JPEG through libjpeg-turbo on all cores, and nothing else: the floor under a cache of them."""
+    """Every JPEG through libjpeg-turbo on all cores, nothing else: the floor under their cache."""
 
     def decode(start: int) -> None:
         for path in paths[start : start + 50]:
@@ -42,37 +43,40 @@ class PlainGame:
     def step(self, batch: Batch) -> None:
         """One iteration: G on L_G; P on fake and real; C on fake and real; G on Eq. 4."""
         config, model, state = self.settings.train, self.settings.model, self.state
-        generator, image = state.generator, batch.images
-        shown = batch.mask[..., None, None]
-        reconstruct = losses.RECONSTRUCTION[model.reconstruction]
+        generator, image, truth, mask = state.generator, batch.images, batch.maps, batch.mask
+        joints = mask.shape[1]
+        shown = mask.repeat(1, truth.shape[1] // joints)[..., None, None]
+        reconstruct, real = losses.RECONSTRUCTION[model.reconstruction], truth * shown
 
-        def fake():
+        def fake() -> tuple[list[torch.Tensor], torch.Tensor]:
             outputs = generator(image)
-            maps = generator.heatmaps(outputs[-1])
-            return outputs, [None if each is None else each * shown for each in maps]
+            return outputs, generator.heatmaps(outputs[-1]) * shown
 
         def update(name: str, loss: torch.Tensor) -> None:
             state.optimisers[name].zero_grad()
             loss.backward()
             state.optimisers[name].step()
 
-        truth = (batch.pose, batch.occlusion, batch.mask)
-        update("generator", reconstruct(fake()[0], *truth))
-        real = [batch.pose * shown, batch.occlusion * shown if model.occlusion else None]
-        for name, player, context in (("pose", state.pose, [image]), ("confidence", state.confidence, [])):
+        update("generator", reconstruct(fake()[0], truth, mask))
+        for name, player, context in (
+            ("pose", state.pose, [image]),
+            ("confidence", state.confidence, []),
+        ):
             with torch.no_grad():
                 _, maps = fake()
+                pose = maps[:, :joints]
                 labels = (
-                    losses.pose_labels(maps[0], batch.points, config.delta)
+                    losses.pose_labels(pose, batch.points, config.delta)
                     if name == "pose"
-                    else losses.confidence_labels(maps[0], real[0], config.epsilon)
+                    else losses.confidence_labels(pose, real[:, :joints], config.epsilon)
                 )
-            on_real, on_fake = player(*context, *real), player(*context, *maps)
-            update(name, losses.discriminator_loss(on_real, on_fake, labels, batch.mask))
+            on_real, on_fake = player(*context, real), player(*context, maps)
+            update(name, losses.discriminator_loss(on_real, on_fake, labels, mask))
         outputs, maps = fake()
         l_p, l_c = (
-            losses.adversarial_loss(answers, batch.mask)
-            for answers in (state.pose(image, *maps), state.confidence(*maps))
+            losses.adversarial_loss(answers, mask)
+            for answers in (state.pose(image, maps), state.confidence(maps))
         )
-        reconstruction = reconstruct(outputs, *truth)
-        update("generator", losses.generator_loss(reconstruction, l_c, l_p, config.alpha, config.beta))
+        reconstruction = reconstruct(outputs, truth, mask)
+        loss = losses.generator_loss(reconstruction, l_c, l_p, config.alpha, config.beta)
+        update("generator", loss)

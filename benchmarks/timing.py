@@ -11,12 +11,16 @@ import torch
 Work = Callable[[], object]
 
 
-def race(*works: Work, rounds: int, device: torch.device | None = None, calls: int = 1) -> list[float]:
-    """Median seconds of a call of each of some works, which take turns: a slow minute slows all alike.
+def race(
+    *works: Work, rounds: int, device: torch.device | None = None, calls: int = 1
+) -> list[float]:
+    """Median seconds of a call of each of some works, which take turns: a slow minute slows all
+    alike.
 
-    calls: in a row, in each turn; for what is too short to be timed, or to find its memory warm, by itself.
+    calls: in a row, in each turn; for what is too short to be timed, or to find its memory warm, by
+    itself.
     """
-    times = [[] for _ in works]
+    times: list[list[float]] = [[] for _ in works]
     for work in works:  # the first call allocates, compiles and imports
         work()
     for _ in range(rounds):

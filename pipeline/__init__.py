@@ -1,5 +1,26 @@
-"""Adversarial PoseNet: the library behind the stages."""
+"""Adversarial PoseNet: the library behind the stages and the commands.
+
+From Python:
+
+    from pipeline import PoseEstimator
+
+    [person] = PoseEstimator.load("models/generator.safetensors").find(["photograph.jpg"])
+"""
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.photographs.estimator import PoseEstimator
+
+__all__ = ["PipelineError", "PoseEstimator"]
 
 
-class PipelineError(Exception):
-    """A failure whose reason we know: one clear message, no traceback."""
+def __getattr__(name: str) -> object:
+    """PoseEstimator, imported when asked for: a stage that needs no network waits for none."""
+    if name == "PoseEstimator":
+        from importlib import import_module
+
+        return import_module("pipeline.photographs.estimator").PoseEstimator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -20,22 +21,24 @@ def device_name(device: torch.device) -> str:
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU's tensor on the device; a GPU copies it from pinned memory, so that its queue need not run dry."""
+    """A CPU's tensor on the device; to a GPU from pinned memory, so its queue need not run dry."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """bf16 where it is asked for ("bf16") or, by "auto", where the hardware multiplies it; else fp32."""
+    """bf16 where asked for ("bf16") or, by "auto", where the hardware multiplies it; else fp32."""
     # The public test of a CPU's bf16 (torch.cpu.get_capabilities) is younger than torch 2.11.
     native = (
-        device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        device.type == "cuda"
+        or torch.cpu._is_amx_tile_supported()
+        or torch.cpu._is_avx512_bf16_supported()
     )
     wanted = precision == "bf16" or (precision == "auto" and native)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
 @contextlib.contextmanager
-def deterministic(wanted: bool):
+def deterministic(wanted: bool) -> Iterator[None]:
     """Ask torch for the same result from every run, and give up the settings afterwards."""
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if wanted:

@@ -1,17 +1,21 @@
-"""params.yaml, typed and checked once; and where the main repository is.
+"""params.yaml, typed and checked once.
 
 The models hold no default values: what a stage does is decided by params.yaml alone, so this module
 checks but determines nothing.
 """
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline import PipelineError
+from pipeline.errors import PipelineError
+from pipeline.paths import PARAMS
+
+if TYPE_CHECKING:
+    from pipeline.geometry import Geometry
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -24,7 +28,7 @@ Channels = Annotated[int, Field(ge=8, multiple_of=8)]
 
 
 class SettingsError(PipelineError):
-    """params.yaml says something that it may not; the message names key, value and what is allowed."""
+    """params.yaml says what it may not; the message names key, value and what is allowed."""
 
 
 class _Group(BaseModel):
@@ -49,7 +53,7 @@ class Split(_Group):
 
 
 class Cache(_Group):
-    """Geometry of crops and heatmaps, px."""
+    """The geometry of crops and heatmaps at rest, px."""
 
     input_size: Side
     heatmap_size: Side
@@ -61,9 +65,17 @@ class Cache(_Group):
     def _power_of_two(self) -> "Cache":
         if self.input_size not in [factor * self.heatmap_size for factor in (1, 2, 4, 8)]:
             raise ValueError(
-                f"input_size {self.input_size} must be 1, 2, 4 or 8 times heatmap_size {self.heatmap_size}"
+                f"input_size {self.input_size} must be 1, 2, 4 or 8 times heatmap_size"
+                f" {self.heatmap_size}"
             )
         return self
+
+    @property
+    def geometry(self) -> "Geometry":
+        """The same with its maps."""
+        from pipeline.geometry import Geometry  # and NumPy, which a download does not wait for
+
+        return Geometry.of(self.model_dump())
 
 
 class Model(_Group):
@@ -129,13 +141,14 @@ class Train(_Group):
     def _points_coincide(self) -> "Train":
         if self.validate_every % self.log_every:
             raise ValueError(
-                f"validate_every {self.validate_every} must be a multiple of log_every {self.log_every}"
+                f"validate_every {self.validate_every} must be a multiple of log_every"
+                f" {self.log_every}"
             )
         return self
 
 
 class Evaluate(_Group):
-    """What the last stage measures; how is fixed, in pipeline/evaluation.py."""
+    """What the last stage measures; how is fixed, in pipeline/evaluation/protocol.py."""
 
     part: Literal["test", "train"]
 
@@ -159,7 +172,8 @@ class Settings(_Group):
                 f"train.input_sizes {sizes} must end with cache.input_size {self.cache.input_size}"
             )
         stride = self.cache.input_size // self.cache.heatmap_size
-        # Each level halves the maps once more; the discriminators start at half the heatmaps' resolution.
+        # Each level halves the maps once more; the discriminators start at half the heatmaps'
+        # resolution.
         for key, first, features in (
             ("model.features", stride, self.model.features),
             ("train.discriminator_features", 2 * stride, self.train.discriminator_features),
@@ -168,18 +182,21 @@ class Settings(_Group):
             bad = [size for size in sizes if size % deepest]
             if bad:
                 raise ValueError(
-                    f"train.input_sizes {bad}: the {len(features)} levels of {key} at a stride of {stride} ask"
+                    f"train.input_sizes {bad}: the {len(features)} levels of {key} at a stride of"
+                    f" {stride} ask"
                     f" for multiples of {deepest}"
                 )
         if self.model.stem == "paper" and stride != 4:
             raise ValueError(
-                f"model.stem 'paper' gives heatmaps of a quarter of the input's side, but cache.heatmap_size"
-                f" {self.cache.heatmap_size} is 1/{stride} of cache.input_size {self.cache.input_size}"
+                "model.stem 'paper' gives heatmaps of a quarter of the input's side, but"
+                " cache.heatmap_size"
+                f" {self.cache.heatmap_size} is 1/{stride} of cache.input_size"
+                f" {self.cache.input_size}"
             )
         return self
 
 
-def load(path: Path | str = "params.yaml") -> Settings:
+def load(path: Path | str = PARAMS) -> Settings:
     """Read and check params.yaml.
 
     Raises SettingsError naming each wrong key, its value and what is allowed.
@@ -187,7 +204,9 @@ def load(path: Path | str = "params.yaml") -> Settings:
     try:
         values = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file; run this from the root of the repository") from None
+        raise SettingsError(
+            f"{path}: no such file; run this from the root of the repository"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: not YAML: {error}") from None
     if not isinstance(values, dict):
@@ -198,7 +217,7 @@ def load(path: Path | str = "params.yaml") -> Settings:
 
 
 def check(values: object, source: str) -> Settings:
-    """Turn plain values into Settings; `source` is named in the SettingsError that wrong ones raise."""
+    """Turn plain values into Settings; wrong ones raise a SettingsError that names `source`."""
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -206,12 +225,13 @@ def check(values: object, source: str) -> Settings:
         raise SettingsError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
-def _explain(detail: dict) -> str:
+def _explain(detail: Mapping[str, Any]) -> str:
     path = [str(part) for part in detail["loc"] if not str(part).startswith("literal[")]
     key = ".".join(path)
     if detail["type"] == "extra_forbidden":
         group = Settings.model_fields.get(path[0]) if len(path) > 1 else None
-        fields = group.annotation.model_fields if group else Settings.model_fields
+        kind = group.annotation if group else None
+        fields = getattr(kind, "model_fields", Settings.model_fields)
         return f"{key}: unknown key; allowed here: {', '.join(fields)}"
     if detail["type"] == "missing":
         return f"{key}: missing"
@@ -221,19 +241,3 @@ def _explain(detail: dict) -> str:
         if detail["type"] != "value_error"
         else f"{key}: {said}".lstrip(": ")
     )
-
-
-def main_root(folder: Path | None = None) -> Path:
-    """The main repository's root, absolute, from inside it or from one of DVC's temporary copies of it.
-
-    `dvc exp run --temp` and the queue run stages in `<root>/.dvc/tmp/exps/<name>`; what must outlive
-    that folder belongs to `<root>`.
-    """
-    here = (folder or Path(os.environ.get("DVC_ROOT", "."))).resolve()
-    for parent in [here, *here.parents]:
-        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
-            return parent.parents[2]
-    for parent in [here, *here.parents]:
-        if (parent / "params.yaml").is_file():
-            return parent
-    return here

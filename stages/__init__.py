@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from pipeline import PipelineError
+from pipeline.errors import PipelineError
 
 
 def stage(main: Callable[[], None]) -> Callable[[], None]:

@@ -1,27 +1,28 @@
 """The photographs and their annotations: data/lspet or data/figures."""
 
 import os
-from pathlib import Path
 
-from pipeline.settings import load, main_root
+from pipeline import paths
+from pipeline.settings import load
 from stages import stage
 
 
 @stage
 def main() -> None:
     settings = load()
-    folder = Path("data") / settings.data.name
+    folder = paths.dataset(settings.data.name)
     # Each branch imports only what it needs: a download waits for no numerical library.
     if settings.data.name == "lspet":
-        from pipeline.download import fetch_lspet
+        from pipeline.sources.lspet import fetch_lspet
 
-        # Not in this folder: a run of `dvc exp run --temp` that is killed must leave its part to the next.
-        partial = main_root() / ".dvc" / "tmp" / "download"
+        # Not in this folder: a run of `dvc exp run --temp` that is killed must leave its part to
+        # the next.
+        partial = paths.main_root() / ".dvc" / "tmp" / "download"
         fetch_lspet(folder, partial=partial, archive=os.environ.get("LSPET_ARCHIVE") or None)
     else:
-        from pipeline import figures
+        from pipeline.sources import drawn_people
 
-        figures.write(folder, settings.data.count, settings.data.seed)
+        drawn_people.write(folder, settings.data.count, settings.data.seed)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,35 @@
-"""The game: the generator's weights, the measures of the validation part, and the learning curve."""
-
-from pathlib import Path
+"""The game: the generator's weights, the validation part's measures, and the learning curve."""
 
 import numpy as np
 import pandas as pd
 
-from pipeline import cache, drawing, evaluation, tracking, training, weights
+from pipeline import paths
+from pipeline.data import storage, targets
 from pipeline.device import default_device, deterministic, device_name
-from pipeline.settings import load, main_root
-from stages import pictures, registry, stage
+from pipeline.drawing.curves import learning_curves
+from pipeline.evaluation import protocol, results
+from pipeline.networks import checkpoint
+from pipeline.networks.estimator import CropEstimator
+from pipeline.settings import load
+from pipeline.tracking import pictures, registry
+from pipeline.tracking.provenance import digest
+from pipeline.tracking.run import named, training_run
+from pipeline.training.batches import Photographs
+from pipeline.training.loop import train
+from pipeline.training.state import TrainingState, fingerprint
+from stages import stage
 
 
 @stage
 def main() -> None:
-    settings = load()
-    Path("metrics").mkdir(exist_ok=True)
-    device = default_device()
-    split = pd.read_csv("data/split.csv")
-    parts = split.part
-    photographs = training.Photographs(
-        crops=cache.load(Path("data/cache")),
-        targets=cache.load_heatmaps(Path("data/heatmaps.npz")),
-        train=np.flatnonzero(parts == "train"),
-        validation=np.flatnonzero(parts == "validation"),
+    settings, device = load(), default_device()
+    split = pd.read_csv(paths.SPLIT)
+    crops = storage.load(paths.CROPS, settings.cache.geometry)
+    photographs = Photographs(
+        crops=crops,
+        targets=targets.load(paths.HEATMAPS),
+        train=np.flatnonzero(split.part == "train"),
+        validation=np.flatnonzero(split.part == "validation"),
         device=device,
     )
     made_by = {
@@ -32,51 +39,45 @@ def main() -> None:
         "augment": settings.augment.model_dump(),
         "train": settings.train.model_dump(),
     }
-    data = [
-        Path("data/cache/crops.npy"),
-        Path("data/cache/people.npz"),
-        Path("data/heatmaps.npz"),
-        Path("data/split.csv"),
-    ]
-    fingerprint = training.fingerprint(made_by, data)
+    belongs_to = fingerprint(made_by)
     # In the main repository: a training in one of DVC's temporary folders goes on too.
-    checkpoint = main_root() / "checkpoints" / f"{fingerprint}.pt"
+    saved = paths.main_root() / "checkpoints" / f"{belongs_to}.pt"
 
-    state = training.TrainingState(settings, device)
-    if checkpoint.exists():
-        state.restore(checkpoint)
-        print(f"going on from step {state.step} of a training that was stopped ({checkpoint})")
+    state = TrainingState(settings, device)
+    if saved.exists():
+        state.restore(saved)
+        print(f"going on from step {state.step} of a training that was stopped ({saved})")
 
     tags = {
-        "fingerprint": fingerprint,
-        "data.sha256": tracking.digest(data[0]),
+        "fingerprint": belongs_to,
+        "data.sha256": digest(paths.CROPS / "crops.npy"),
         "device": device_name(device),
     }
-    with tracking.training_run(settings, tags=tags, resumed=state.step > 0) as run:
-        run.dataset(settings.data.name, tags["data.sha256"], "data/cache", "training")
+    with training_run(settings, tags=tags, resumed=state.step > 0) as run:
+        run.dataset(settings.data.name, tags["data.sha256"], str(paths.CROPS), "training")
         show = pictures.progress(run, photographs, settings)
         if state.step == 0:
             show(state)
         with deterministic(settings.train.deterministic):
-            training.train(state, photographs, settings, checkpoint, run.log, show)
-        weights.save(weights.PATH, state.averaged.module, made_by)
+            train(state, photographs, settings, saved, run.log, show)
+        checkpoint.save(paths.WEIGHTS, state.averaged_generator, made_by)
         curve = pd.DataFrame(state.history)
-        curve.to_csv("metrics/learning_curve.csv", index=False, float_format="%.6g")
+        paths.METRICS.mkdir(exist_ok=True)
+        curve.to_csv(paths.LEARNING_CURVE, index=False, float_format="%.6g")
 
-        generator, _ = weights.load(weights.PATH)
-        crops, some = photographs.crops, photographs.validation
-        result = evaluation.evaluate(generator, crops, some, settings.cache, device)
-        measured = evaluation.measure(result, crops, some)
-        evaluation.write(measured, Path("metrics"), "validation")
+        estimator = CropEstimator.load(paths.WEIGHTS)
+        evaluation = protocol.evaluate(estimator, crops, photographs.validation)
+        measured = protocol.measure(evaluation)
+        results.write(measured, "validation")
 
-        run.log(state.step, tracking.named("validation", measured))
-        run.tag("model.sha256", tracking.digest(weights.PATH))
-        run.figure(drawing.learning_curves(curve), "pictures/learning_curves.png")
-        pictures.log(run, "validation", result, generator, photographs.targets, crops, some, settings.cache)
-        registry.describe(run, generator, made_by, split, {"validation": measured})
-        registry.keep(run, weights.PATH, made_by, measured, crops.originals)
-    checkpoint.unlink(missing_ok=True)
-    print(f"validation\n{evaluation.table(measured)}")
+        run.log(state.step, named("validation", measured))
+        run.tag("model.sha256", digest(paths.WEIGHTS))
+        run.figure(learning_curves(curve), "pictures/learning_curves.png")
+        pictures.log(run, "validation", evaluation, estimator, crops, photographs.targets)
+        registry.describe(run, estimator, split, {"validation": measured})
+        registry.keep(run, paths.WEIGHTS, made_by, measured, crops.originals)
+    saved.unlink(missing_ok=True)
+    print(f"validation\n{results.table(measured)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Real MLflow servers for tests: on a free port, ready when they are handed over, ended with their workers."""
+"""Real MLflow servers for tests: on a free port, ready when they are handed over, ended with their
+workers."""
 
 import os
 import signal
@@ -20,7 +21,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(*words: str, folder: Path, log: Path, ready: str) -> Iterator[tuple[str, subprocess.Popen]]:
+def running(
+    *words: str, folder: Path, log: Path, ready: str
+) -> Iterator[tuple[str, subprocess.Popen]]:
     """`mlflow WORDS...` in a folder, once its path `ready` answers: its address and its process."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"

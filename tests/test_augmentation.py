@@ -1,4 +1,5 @@
-"""Augmentation: joints move, mirror and hide with the pixels that show them; draws depend on seeds alone."""
+"""Augmentation: joints move, mirror and hide with the pixels that show them; draws depend on seeds
+alone."""
 
 from math import atan2, degrees
 
@@ -9,24 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from pipeline import heatmaps
-from pipeline.augmentation import (
-    Occluders,
-    People,
+from conftest import flip_points
+from pipeline.evaluation.occluders import Occluders, People, draw_occluders, occlude
+from pipeline.networks import heatmaps
+from pipeline.networks.generator import normalise
+from pipeline.networks.heatmaps import flip_maps
+from pipeline.seeding import seeded
+from pipeline.settings import Augment
+from pipeline.skeleton import FLIP, JOINTS
+from pipeline.training.augmentation import (
     draw_colours,
-    draw_occluders,
     draw_warps,
-    flip_maps,
-    flip_points,
-    generator,
     identity_warps,
-    normalise,
-    occlude,
     recolour,
     warp,
 )
-from pipeline.lspet import FLIP, JOINTS
-from pipeline.settings import Augment
 
 AUGMENT = Augment(
     enabled=True,
@@ -66,9 +64,9 @@ def one_point(joint, place):
 
 
 def test_the_identity_warp_returns_the_middle_of_the_crop():
-    crops = torch.randint(0, 256, (2, STORED, STORED, 3), generator=generator(0)).to(torch.uint8)
-    points = torch.rand(2, 14, 2, generator=generator(1)) * STORED
-    hidden = torch.rand(2, 14, generator=generator(2)) < 0.5
+    crops = torch.randint(0, 256, (2, STORED, STORED, 3), generator=seeded(0)).to(torch.uint8)
+    points = torch.rand(2, 14, 2, generator=seeded(1)) * STORED
+    hidden = torch.rand(2, 14, generator=seeded(2)) < 0.5
     people = warp(crops, points, hidden, identity_warps(2), FIELD, FIELD)
     expected = crops[:, 16:80, 16:80].permute(0, 3, 1, 2) / 255
     assert_close(people.images, expected, rtol=0, atol=1e-4)
@@ -79,7 +77,7 @@ def test_the_identity_warp_returns_the_middle_of_the_crop():
 @given(st.integers(0, 10_000), st.integers(0, 13), st.sampled_from([48, 64]))
 @settings(max_examples=25, deadline=None)
 def test_a_bright_dot_follows_its_joint_and_the_joint_its_name(seed, joint, size):
-    rng = generator(seed)
+    rng = seeded(seed)
     place = ((torch.rand(2, generator=rng) - 0.5) * 20 + (STORED - 1) / 2).tolist()
     warps = draw_warps(rng, 1, AUGMENT)
     people = warp(blob(STORED, place)[None], one_point(joint, place), SEEN, warps, FIELD, size)
@@ -101,7 +99,12 @@ def test_a_shift_counts_in_sides_of_the_input_and_a_scale_enlarges_the_person():
     matrix = torch.tensor([[[1.5, 0.0, 0.125], [0.0, 1.5, -0.125]]])
     place = [47.5 + 5, 47.5 + 3]
     people = warp(
-        blob(STORED, place)[None], one_point(0, place), SEEN, (matrix, torch.tensor([False])), 64, 64
+        blob(STORED, place)[None],
+        one_point(0, place),
+        SEEN,
+        (matrix, torch.tensor([False])),
+        64,
+        64,
     )
     expected = torch.tensor([31.5 + 1.5 * 5 + 8, 31.5 + 1.5 * 3 - 8])
     assert_close(people.points[0, 0], expected, rtol=0, atol=1e-4)
@@ -119,10 +122,12 @@ def test_a_mirrored_persons_hidden_joints_change_names_too():
 
 
 def test_drawn_warps_stay_in_their_ranges_and_fill_them():
-    matrix, flip = draw_warps(generator(0), 500, AUGMENT)
+    matrix, flip = draw_warps(seeded(0), 500, AUGMENT)
     turned = matrix.clone()
     turned[flip, :, 0] *= -1  # without the mirroring, a rotation and a scale
-    assert ((torch.linalg.det(matrix[:, :, :2]) < 0) == flip).all() and 0.4 < flip.float().mean() < 0.6
+    assert (
+        (torch.linalg.det(matrix[:, :, :2]) < 0) == flip
+    ).all() and 0.4 < flip.float().mean() < 0.6
     angles = [degrees(atan2(m[1][0], m[0][0])) for m in turned.tolist()]
     scales = torch.linalg.det(turned[:, :, :2]).sqrt()
     assert -30 <= min(angles) < -25 and 25 < max(angles) <= 30
@@ -131,10 +136,10 @@ def test_drawn_warps_stay_in_their_ranges_and_fill_them():
 
 
 def test_warps_without_range_change_nothing():
-    matrix, flip = draw_warps(generator(0), 4, STILL)
+    matrix, flip = draw_warps(seeded(0), 4, STILL)
     assert_close(matrix, identity_warps(4)[0])
     assert not flip.any()
-    assert (draw_colours(generator(0), 4, STILL) == 1).all()
+    assert (draw_colours(seeded(0), 4, STILL) == 1).all()
 
 
 @given(st.lists(st.floats(0, 31), min_size=28, max_size=28))
@@ -144,7 +149,9 @@ def test_flipping_points_and_maps_are_involutions_that_agree(values):
     maps = heatmaps.render(points, 32, 1.0)
     assert_close(flip_points(flip_points(points, 32), 32), points, rtol=0, atol=1e-4)
     assert_close(flip_maps(flip_maps(maps)), maps, rtol=0, atol=0)
-    assert_close(heatmaps.render(flip_points(points, 32), 32, 1.0), flip_maps(maps), rtol=0, atol=1e-4)
+    assert_close(
+        heatmaps.render(flip_points(points, 32), 32, 1.0), flip_maps(maps), rtol=0, atol=1e-4
+    )
     assert_close(heatmaps.decode(flip_maps(maps))[0], flip_points(points, 32), rtol=0, atol=0.05)
 
 
@@ -168,7 +175,8 @@ def placed(joint, shift, half, ellipse, active=True):
 
 @pytest.fixture
 def people():
-    """A dark image with joints 0 to 3 at x = 10, 14, 15 and 30 px, y = 20 px, and no other joint."""
+    """A dark image with joints 0 to 3 at x = 10, 14, 15 and 30 px, y = 20 px, and no other
+    joint."""
     points = torch.full((1, 14, 2), torch.nan)
     points[0, :4] = torch.tensor([[10.0, 20.0], [14.0, 20.0], [15.0, 20.0], [30.0, 20.0]])
     return People(torch.full((1, 3, 40, 40), 0.25), points, SEEN.clone())
@@ -177,9 +185,12 @@ def people():
 @pytest.mark.parametrize("ellipse, pixels", [(False, 81), (True, 49)])
 def test_an_occluder_shows_the_donor_and_hides_the_joints_under_it(people, ellipse, pixels):
     donors = torch.full((1, 3, 40, 40), 0.75)
-    covered = occlude(people, donors, placed(0, (0.0, 0.0), (0.1, 0.1), ellipse))  # 4 px around joint 0
+    # 4 px around joint 0.
+    covered = occlude(people, donors, placed(0, (0.0, 0.0), (0.1, 0.1), ellipse))
     under = covered.images[0] == 0.75
-    assert under[0].sum() == pixels and (under[0] == under[1]).all() and (under[0] == under[2]).all()
+    assert (
+        under[0].sum() == pixels and (under[0] == under[1]).all() and (under[0] == under[2]).all()
+    )
     assert (covered.images[0][~under] == 0.25).all()
     assert under[0, 20, 6:15].all() and not under[0, 20, 5] and not under[0, 20, 15]
     assert covered.occluded[0].nonzero().flatten().tolist() == [0, 1]
@@ -189,7 +200,8 @@ def test_an_occluder_shows_the_donor_and_hides_the_joints_under_it(people, ellip
 
 def test_an_occluder_has_its_own_width_height_and_place(people):
     donors = torch.full((1, 3, 40, 40), 0.75)
-    covered = occlude(people, donors, placed(0, (0.5, -0.5), (0.2, 0.1), False))  # 8 x 4 px around (14, 18)
+    # 8 x 4 px around (14, 18).
+    covered = occlude(people, donors, placed(0, (0.5, -0.5), (0.2, 0.1), False))
     rows, columns = (covered.images[0, 0] == 0.75).nonzero().unbind(-1)
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == (6, 22, 14, 22)
     assert covered.occluded[0].nonzero().flatten().tolist() == [0, 1, 2]
@@ -221,14 +233,16 @@ def test_hidden_joints_stay_hidden_and_joints_without_a_place_are_never_hidden(p
 )
 def test_an_occluder_that_is_inactive_or_has_no_joint_covers_nothing(people, occluder):
     joint, ellipse, active = occluder
-    covered = occlude(people, people.images + 0.5, placed(joint, (0.0, 0.0), (0.2, 0.2), ellipse, active))
+    covered = occlude(
+        people, people.images + 0.5, placed(joint, (0.0, 0.0), (0.2, 0.2), ellipse, active)
+    )
     assert (covered.images == people.images).all() and not covered.occluded.any()
 
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=15, deadline=None)
 def test_a_drawn_occluder_always_covers_the_annotated_joint_it_is_put_over(seed):
-    rng = generator(seed)
+    rng = seeded(seed)
     points = torch.rand(4, 14, 2, generator=rng) * 63
     annotated = torch.rand(4, 14, generator=rng) < 0.3
     annotated[:, 5] = True
@@ -237,14 +251,16 @@ def test_a_drawn_occluder_always_covers_the_annotated_joint_it_is_put_over(seed)
     assert annotated.gather(1, drawn.joint).all() and drawn.active[:, 0].all()
     assert (drawn.half >= 0.06).all() and (drawn.half <= 0.15).all()
     hidden = torch.zeros(4, 14, dtype=torch.bool)
-    covered = occlude(People(torch.zeros(4, 3, 64, 64), points, hidden), torch.ones(4, 3, 64, 64), drawn)
+    covered = occlude(
+        People(torch.zeros(4, 3, 64, 64), points, hidden), torch.ones(4, 3, 64, 64), drawn
+    )
     assert covered.occluded.gather(1, drawn.joint)[drawn.active].all()
     assert not covered.occluded[~annotated].any()
 
 
 def step(seed, augment, annotated):
     """All random numbers of a step, and the next number that its generator would give."""
-    rng = generator(*seed)
+    rng = seeded(*seed)
     warps = draw_warps(rng, 8, augment)
     colours = draw_colours(rng, 8, augment)
     occluders = draw_occluders(rng, annotated, augment.occluders, augment.occluder_size)
@@ -259,7 +275,9 @@ def test_the_same_seed_draws_the_same_whatever_the_settings_use_of_it():
     for (name, a), b, c in zip(always[2]._asdict().items(), never[2], again[2], strict=True):
         assert (a == c).all()
         assert (a == b).all() == (name != "active"), name
-    assert always[2].active[:, 0].all() and always[2].active[:, 1].any() and not never[2].active.any()
+    assert (
+        always[2].active[:, 0].all() and always[2].active[:, 1].any() and not never[2].active.any()
+    )
     assert (always[0][0] == never[0][0]).all() and (always[1] == never[1]).all()
     # Whatever is drawn next is the same too, even where nothing is warped.
     assert always[3] == never[3] == step((0, 7), STILL, annotated)[3]
@@ -269,12 +287,12 @@ def test_the_same_seed_draws_the_same_whatever_the_settings_use_of_it():
 
 def test_other_steps_and_seeds_draw_other_numbers():
     seeds = [(a, b) for a in range(4) for b in range(50)] + [(a,) for a in range(50)]
-    numbers = {tuple(torch.rand(3, generator=generator(*seed)).tolist()) for seed in seeds}
+    numbers = {tuple(torch.rand(3, generator=seeded(*seed)).tolist()) for seed in seeds}
     assert len(numbers) == len(seeds)
 
 
 def test_recolour_changes_brightness_contrast_and_saturation_alone():
-    images = torch.rand(1, 3, 6, 6, generator=generator(0)) * 0.4 + 0.2
+    images = torch.rand(1, 3, 6, 6, generator=seeded(0)) * 0.4 + 0.2
     assert_close(recolour(images, torch.tensor([[1.0, 1.0, 1.0]])), images)
     assert_close(recolour(images, torch.tensor([[1.5, 1.0, 1.0]])), images * 1.5)
     flat = recolour(images, torch.tensor([[1.0, 0.0, 1.0]]))

@@ -1,4 +1,5 @@
-"""The benchmarks: that both sides of a race do the same work, and that the clock and the bars are read right."""
+"""The benchmarks: that both sides of a race do the same work, and that the clock and the bars are
+read right."""
 
 import sys
 import time
@@ -10,9 +11,14 @@ import torch
 from benchmarks import growth, parts, peers
 from benchmarks.__main__ import line
 from benchmarks.timing import peak_memory, process, race
-from pipeline import heatmaps, settings, training
-
-CPU = torch.device("cpu")
+from conftest import CPU
+from pipeline import settings
+from pipeline.data.annotations import image_paths, load_annotations
+from pipeline.networks import heatmaps
+from pipeline.sources import drawn_people
+from pipeline.training.batches import training_batch
+from pipeline.training.loop import iteration
+from pipeline.training.state import TrainingState
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +57,19 @@ def test_the_peers_heatmaps_are_ours():
 
 def test_the_peers_iteration_takes_the_same_step_of_the_discriminators(small, photographs):
     """Before G has moved, both play on the same maps: P's and C's first gradients are the same."""
-    config = parts.changed(parts.full_size(small), train={"learning_rate": 1e-12, "optimiser": "adamw"})
-    batch = training.training_batch(0, photographs, config)
-    ours = training.TrainingState(config, CPU)
-    values = training.iteration(ours, batch, config)
+    config = parts.changed(
+        parts.full_size(small), train={"learning_rate": 1e-12, "optimiser": "adamw"}
+    )
+    batch = training_batch(0, photographs, config)
+    ours = TrainingState(config, CPU)
+    values = iteration(ours, batch, config)
     plain = peers.PlainGame(config, CPU)
     plain.step(batch._replace(images=batch.images.contiguous()))
     assert torch.isfinite(values["train/loss"])
     for name in ("pose", "confidence"):
-        pairs = zip(getattr(ours, name).parameters(), getattr(plain.state, name).parameters(), strict=True)
+        pairs = zip(
+            getattr(ours, name).parameters(), getattr(plain.state, name).parameters(), strict=True
+        )
         moved = [(one - other).abs().max().item() for one, other in pairs]
         assert max(moved) < 2e-5  # a step of AdamW is 5e-4
 
@@ -98,18 +108,18 @@ def test_a_program_that_fails_is_not_timed():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_peak_memory_counts_what_is_held_and_not_what_is_mapped(tmp_path):
     np.lib.format.open_memmap(tmp_path / "file.npy", "w+", np.uint8, shape=(200 * 2**20,)).flush()
-    mapped = "import numpy as np, time; a = np.load('file.npy', mmap_mode='r'); a.sum(); time.sleep(0.3)"
+    mapped = (
+        "import numpy as np, time; a = np.load('file.npy', mmap_mode='r'); a.sum(); time.sleep(0.3)"
+    )
     held = "import numpy as np, time; a = np.ones(200 * 2**20, np.uint8); time.sleep(0.3)"
     assert peak_memory(sys.executable, "-c", mapped, cwd=tmp_path) < 150 * 2**20
     assert peak_memory(sys.executable, "-c", held, cwd=tmp_path) > 200 * 2**20
 
 
 def test_the_first_photographs_are_a_data_set(tmp_path):
-    from pipeline import figures
-    from pipeline.lspet import image_paths, load_annotations
-
-    figures.write(tmp_path / "figures", 6, 0, workers=1)
+    drawn_people.write(tmp_path / "figures", 6, 0, workers=1)
     folder = growth.first(tmp_path / "figures", 4, tmp_path / "few")
     points, _, _ = load_annotations(folder / "joints.mat")
     assert len(points) == len(image_paths(folder)) == 4
-    np.testing.assert_array_equal(points, load_annotations(tmp_path / "figures" / "joints.mat")[0][:4])
+    whole = load_annotations(tmp_path / "figures" / "joints.mat")
+    np.testing.assert_array_equal(points, whole.points[:4])

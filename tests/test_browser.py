@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 import servers
-from pipeline.tracking import VIEW
+from conftest import ROOT
+from pipeline.tracking.store import VIEW
 
-ROOT = Path(__file__).parents[1]
 EXPERIMENT = "adversarial-posenet-figures"
 WAIT = 15_000  # ms
 
@@ -52,7 +52,8 @@ def browser():
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory) -> Path:
-    """Where screenshots go: the folder that SCREENSHOTS names (the README's are in docs/), or a temporary one."""
+    """Where screenshots go: the folder that SCREENSHOTS names (the README's are in docs/), or a
+    temporary one."""
     named = os.environ.get("SCREENSHOTS")
     return Path(named) if named else tmp_path_factory.mktemp("screenshots")
 
@@ -78,7 +79,8 @@ def address(server: str, run, *path: str, **query: str) -> str:
 
 
 def width(page, picture: str) -> int:
-    """Width of the last picture that a selector finds, as it was sent; waits until it has arrived."""
+    """Width of the last picture that a selector finds, as it was sent; waits until it has
+    arrived."""
     page.locator(picture).last.wait_for(state="attached")
     page.wait_for_function(
         "picture => [...document.querySelectorAll(picture)].at(-1).naturalWidth", arg=picture
@@ -103,15 +105,21 @@ def test_the_page_of_the_run_tells_its_result_and_how_to_repeat_it(page, server,
     page.get_by_text("dvc exp run -S", exact=False).first.wait_for()
 
 
-def test_the_page_of_the_run_draws_its_curves_and_the_pictures_of_its_steps(page, server, quickstart, kept):
+def test_the_page_of_the_run_draws_its_curves_and_the_pictures_of_its_steps(
+    page, server, quickstart, kept
+):
     page.goto(address(server, quickstart, quickstart.info.run_id, "model-metrics"))
     page.get_by_role("button", name="Close").first.click()  # an assistant that nobody asked for
-    page.get_by_placeholder("Search metric charts").fill("^train/(reconstruction|adversarial)|^validation$")
+    page.get_by_placeholder("Search metric charts").fill(
+        "^train/(reconstruction|adversarial)|^validation$"
+    )
     expect(page.locator(".js-plotly-plot")).to_have_count(3)
     page.locator(".js-plotly-plot .lines path").last.wait_for()
     steps = page.get_by_role("slider")
     steps.focus()
-    interval, last = (int(quickstart.data.params[f"train.{name}"]) for name in ("validate_every", "steps"))
+    interval, last = (
+        int(quickstart.data.params[f"train.{name}"]) for name in ("validate_every", "steps")
+    )
     for step in range(interval, last + 1, interval):
         page.keyboard.press("ArrowRight")
         expect(steps).to_have_attribute("aria-valuenow", str(step))
@@ -126,7 +134,8 @@ def test_the_page_of_the_run_draws_its_curves_and_the_pictures_of_its_steps(page
 
 @pytest.mark.parametrize("picture", ["test_overlay", "test_heatmaps", "learning_curves"])
 def test_a_picture_of_the_run_can_be_looked_at(page, server, quickstart, picture):
-    page.goto(address(server, quickstart, quickstart.info.run_id, "artifacts", "pictures", f"{picture}.png"))
+    path = quickstart.info.run_id, "artifacts", "pictures", f"{picture}.png"
+    page.goto(address(server, quickstart, *path))
     assert width(page, "img[src^=blob]") > 500
 
 

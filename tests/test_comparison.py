@@ -1,6 +1,5 @@
 """Variants beside each other: hand-worked shares, paired intervals, and what makes an ablation."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import PipelineError, ablation, drawing
-from pipeline.comparison import compare
+from conftest import git, sh
+from pipeline import PipelineError
+from pipeline.commands import ablation
+from pipeline.commands.comparison import compare
+from pipeline.drawing import curves
 
 RNG = np.random.default_rng(0)
 DVC = (sys.executable, "-m", "dvc")
@@ -27,7 +29,8 @@ def test_means_spread_and_difference_are_those_of_the_seeds():
 
 
 def test_the_bootstrap_is_paired():
-    """Where one variant is right in exactly one photograph of ten more, chance cannot make it worse."""
+    """Where one variant is right in exactly one photograph of ten more, chance cannot make it
+    worse."""
     one = np.where(RNG.random((100, 14)) < 0.5, 0.1, 1.0)
     other = one.copy()
     other[::10] = 0.1
@@ -62,8 +65,12 @@ def measured(rng, better):
     }
 
 
-def test_a_summary_has_a_row_for_each_part_kind_of_joint_measure_and_variant_and_can_be_drawn(tmp_path):
-    runs = {name: [measured(RNG, 0.05 * i)] * 2 for i, name in enumerate(ablation.VARIANTS.values())}
+def test_a_summary_has_a_row_for_each_part_kind_of_joint_measure_and_variant_and_can_be_drawn(
+    tmp_path,
+):
+    runs = {
+        name: [measured(RNG, 0.05 * i)] * 2 for i, name in enumerate(ablation.VARIANTS.values())
+    }
     table = ablation.summarise(runs)
     assert len(table) == 2 * 3 * 2 * 5
     first = table.head(5).set_index("variant").difference
@@ -73,12 +80,15 @@ def test_a_summary_has_a_row_for_each_part_kind_of_joint_measure_and_variant_and
     keys = ["part", "joints", "measure", "variant"]
     assert not table.duplicated(keys).any() and not table.drop(columns="sd").isna().any().any()
     assert (table.sd.isna() == (table.variant == ablation.POOLED)).all()
-    drawing.ablation(table).savefig(tmp_path / "ablation.png")
+    curves.ablation(table).savefig(tmp_path / "ablation.png")
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
 
 
 def test_experiments_that_differ_in_more_than_variant_and_seed_are_no_ablation():
-    one = {"model": {"occlusion": True, "stacks": 1}, "train": {"seed": 0, "adversarial": True, "steps": 5}}
+    one = {
+        "model": {"occlusion": True, "stacks": 1},
+        "train": {"seed": 0, "adversarial": True, "steps": 5},
+    }
     other = {
         "model": {"occlusion": False, "stacks": 1},
         "train": {"seed": 1, "adversarial": False, "steps": 5},
@@ -91,41 +101,44 @@ def test_experiments_that_differ_in_more_than_variant_and_seed_are_no_ablation()
 
 @pytest.fixture
 def experiments_of_two_commits(tmp_path, monkeypatch):
-    """A real DVC repository: experiments small-1 and small-2 of its first commit, other-1 of its second."""
+    """A real DVC repository: experiments small-1 and small-2 of its first commit, other-1 of its
+    second."""
     monkeypatch.chdir(tmp_path)
-    for name in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{name}_NAME", "somebody")
-        monkeypatch.setenv(f"GIT_{name}_EMAIL", "somebody@example.org")
-
-    def run(*words):
-        subprocess.run(words, check=True, capture_output=True)
 
     def experiment(name, value):
         Path("params.yaml").write_text(f"value: {value}\n")
-        run(*DVC, "exp", "save", "--name", name)
+        sh(tmp_path, *DVC, "exp", "save", "--name", name)
 
-    run("git", "init", "--quiet")
-    run(*DVC, "init", "--quiet")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "config", "user.name", "somebody")
+    git(tmp_path, "config", "user.email", "somebody@example.org")
+    sh(tmp_path, *DVC, "init", "--quiet")
     Path("params.yaml").write_text("value: 0\n")
     Path("dvc.yaml").write_text("stages:\n  one:\n    cmd: 'true'\n    params: [value]\n")
-    run("git", "add", ".")
-    run("git", "commit", "--quiet", "--message", "first")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "first")
     experiment("small-1", 1)
     experiment("small-2", 2)
-    run("git", "commit", "--quiet", "--all", "--message", "second")
+    git(tmp_path, "commit", "--quiet", "--all", "--message", "second")
     experiment("other-1", 3)
     return experiment
 
 
-def test_experiments_of_all_commits_are_found_by_the_beginning_of_their_names(experiments_of_two_commits):
+def test_experiments_of_all_commits_are_found_by_the_beginning_of_their_names(
+    experiments_of_two_commits,
+):
     found = ablation.experiments("small-")
     assert list(found) == ["small-1", "small-2"] and len(set(found.values())) == 2
     assert list(ablation.experiments("")) == ["other-1", "small-1", "small-2"]
     with pytest.raises(PipelineError, match="no finished experiment's name begins with 'large'"):
         ablation.experiments("large")
-    with pytest.raises(PipelineError, match="small-1: its models/generator.safetensors cannot be read"):
+    with pytest.raises(
+        PipelineError, match="small-1: its models/generator.safetensors cannot be read"
+    ):
         ablation.fetch("small-1", found["small-1"], "models/generator.safetensors", Path())
-    fetched = [ablation.fetch(*each, "params.yaml", Path("copies")).read_text() for each in found.items()]
+    fetched = [
+        ablation.fetch(*each, "params.yaml", Path("copies")).read_text() for each in found.items()
+    ]
     assert fetched == ["value: 1\n", "value: 2\n"]
     experiments_of_two_commits("small-1", 4)
     with pytest.raises(PipelineError, match="called the same among small-1, small-2"):
@@ -141,4 +154,7 @@ def test_the_table_keeps_the_rows_of_other_data_sets(tmp_path):
         ablation.keep(table.assign(mean=number), data, path)
     kept = pd.read_csv(path)
     assert len(kept) == 2 * len(table)
-    assert kept.groupby("data")["mean"].unique().map(list).to_dict() == {"figures": [2.0], "lspet": [3.0]}
+    assert kept.groupby("data")["mean"].unique().map(list).to_dict() == {
+        "figures": [2.0],
+        "lspet": [3.0],
+    }

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
+from conftest import CPU
 from pipeline.device import autocast, deterministic, upload
-
-CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(

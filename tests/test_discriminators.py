@@ -5,20 +5,22 @@ import inspect
 import pytest
 import torch
 
-from pipeline import heatmaps
-from pipeline.discriminators import ConfidenceDiscriminator, PoseDiscriminator
-from pipeline.layers import Hourglass, unnormalised
+from pipeline.networks import heatmaps
+from pipeline.networks.discriminators import ConfidenceDiscriminator, PoseDiscriminator
+from pipeline.networks.layers import Hourglass, unnormalised
 
 JOINTS, PEOPLE, SIDE = 3, 2, 8
 
 
 @pytest.fixture(params=["pose", "confidence"])
 def judge(request):
-    """A discriminator as a function of pose and occlusion heatmaps alone; its network as `.network`."""
+    """A discriminator as a function of pose and occlusion heatmaps alone; its network as
+    `.network`."""
     network = discriminator(request.param)
 
     def answer(pose, occlusion):
-        return network(images(), pose, occlusion) if request.param == "pose" else network(pose, occlusion)
+        maps = both(pose, occlusion)
+        return network(images(), maps) if request.param == "pose" else network(maps)
 
     answer.network = network
     return answer
@@ -34,9 +36,16 @@ def images(seed: int = 0) -> torch.Tensor:
     return torch.randn(PEOPLE, 3, 4 * SIDE, 4 * SIDE, generator=torch.Generator().manual_seed(seed))
 
 
+def both(pose: torch.Tensor, occlusion: torch.Tensor) -> torch.Tensor:
+    """One tensor of maps."""
+    return torch.cat([pose, occlusion], dim=1)
+
+
 def maps(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Pose heatmaps of people at random, and occlusion heatmaps: every other joint is hidden."""
-    points = torch.rand(PEOPLE, JOINTS, 2, generator=torch.Generator().manual_seed(seed)) * (SIDE - 1)
+    points = torch.rand(PEOPLE, JOINTS, 2, generator=torch.Generator().manual_seed(seed)) * (
+        SIDE - 1
+    )
     pose = heatmaps.render(points, SIDE, sigma=1.0)
     return pose, pose * (torch.arange(JOINTS) % 2)[:, None, None]
 
@@ -56,12 +65,12 @@ def test_a_discriminator_does_without_the_occlusion_task(name):
 
 def test_p_answers_differently_for_another_image():
     network = discriminator("pose")
-    assert not torch.allclose(network(images(0), *maps()), network(images(1), *maps()))
+    assert not torch.allclose(network(images(0), both(*maps())), network(images(1), both(*maps())))
 
 
 def test_c_sees_no_image():
     network = discriminator("confidence")
-    assert list(inspect.signature(network.forward).parameters) == ["pose", "occlusion"]
+    assert list(inspect.signature(network.forward).parameters) == ["maps"]
     assert network.entry.in_channels == 2 * JOINTS
 
 
@@ -72,16 +81,16 @@ def test_a_discriminator_answers_differently_for_other_occlusion_heatmaps(judge)
 
 @pytest.mark.parametrize("sets", [2, 3])
 def test_p_judges_several_sets_of_maps_of_the_same_images_as_one_at_a_time(sets):
-    network, each = discriminator("pose"), [maps(seed) for seed in range(sets)]
-    together = network(images(), *(torch.cat(kind) for kind in zip(*each, strict=True)))
-    alone = torch.cat([network(images(), *one) for one in each])
+    network, each = discriminator("pose"), [both(*maps(seed)) for seed in range(sets)]
+    together = network(images(), torch.cat(each))
+    alone = torch.cat([network(images(), one) for one in each])
     assert torch.allclose(together, alone, atol=1e-6)
 
 
 def test_an_answer_does_not_depend_on_the_rest_of_the_batch():
-    network, (pose, occlusion) = discriminator("pose").train(), maps()
-    alone = network(images()[:1], pose[:1], occlusion[:1])
-    assert torch.allclose(network(images(), pose, occlusion)[:1], alone, atol=1e-6)
+    network, together = discriminator("pose").train(), both(*maps())
+    alone = network(images()[:1], together[:1])
+    assert torch.allclose(network(images(), together)[:1], alone, atol=1e-6)
 
 
 def test_the_answer_for_a_joint_reaches_its_own_heatmap_and_no_other_person(judge):
@@ -143,7 +152,9 @@ def test_a_discriminator_is_an_encoder_decoder_from_half_the_resolution_of_the_m
 def test_an_hourglass_halves_the_resolution_once_a_width_and_comes_back(features):
     network, x = Hourglass(features, unnormalised), torch.randn(1, 8, 8, 8)
     assert network(x).shape == x.shape
-    assert sorted(set(sides(network, lambda: network(x))), reverse=True) == [8, 4, 2][: len(features)]
+    assert (
+        sorted(set(sides(network, lambda: network(x))), reverse=True) == [8, 4, 2][: len(features)]
+    )
 
 
 @pytest.mark.parametrize("level", ["outer", "inner"])

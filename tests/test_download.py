@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.download import CHUNK, MANIFEST, MIRRORS, README, DownloadError, fetch_lspet, manifest
-
-ROOT = Path(__file__).resolve().parents[1]
-REAL = ROOT / (os.environ.get("LSPET_ARCHIVE") or "../shared/lspet/lspet_dataset.zip")
+from conftest import LSPET, ROOT
+from pipeline.sources.lspet import MANIFEST, MIRRORS, README, fetch_lspet, manifest
+from pipeline.sources.transfer import CHUNK, DownloadError
 
 _noise = random.Random(0)
 FILES = {f"images/im{index:05d}.jpg": _noise.randbytes(150_000) for index in range(1, 5)}
@@ -71,9 +70,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serves(
-    body=GOOD, *, etag='"one"', modified=None, ranges=True, length=True, cut=None, kind="application/zip"
+    body=GOOD,
+    *,
+    etag='"one"',
+    modified=None,
+    ranges=True,
+    length=True,
+    cut=None,
+    kind="application/zip",
 ):
-    """An answer with `body`, of which only the first `cut` bytes arrive before the connection ends."""
+    """An answer with `body`, of which only the first `cut` bytes arrive before the connection
+    ends."""
 
     def answer(handler: Handler) -> None:
         wanted, condition = handler.headers.get("Range"), handler.headers.get("If-Range")
@@ -122,7 +129,9 @@ def fetch(tmp_path):
 
     def run(*mirrors: str, **options) -> None:
         options = {"timeout": 5.0, "pause": 0.01, "expected": EXPECTED} | options
-        fetch_lspet(tmp_path / "data" / "lspet", partial=tmp_path / "partial", mirrors=mirrors, **options)
+        fetch_lspet(
+            tmp_path / "data" / "lspet", partial=tmp_path / "partial", mirrors=mirrors, **options
+        )
 
     return run
 
@@ -230,11 +239,14 @@ def test_killed_process_leaves_its_part_and_nothing_else(tmp_path, server, fetch
 
     address = server.add("/a.zip", stalls, serves())
     code = (
-        "import sys; from pathlib import Path; from pipeline.download import fetch_lspet;"
-        "fetch_lspet(Path(sys.argv[1]), partial=Path(sys.argv[2]), mirrors=[sys.argv[3]], expected={})"
+        "import sys; from pathlib import Path; from pipeline.sources.lspet import fetch_lspet;"
+        "fetch_lspet(Path(sys.argv[1]), partial=Path(sys.argv[2]), mirrors=[sys.argv[3]],"
+        "expected={})"
     )
     arguments = [str(tmp_path / "data" / "lspet"), str(tmp_path / "partial"), address]
-    child = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
     end = time.monotonic() + 20
     while not sum(parts(tmp_path)) and time.monotonic() < end:
         time.sleep(0.02)
@@ -336,16 +348,30 @@ def without(name: str) -> dict[str, bytes]:
 IMAGE = "images/im00002.jpg"
 WRONG = {
     "corrupt bytes": (flipped(IMAGE), "corrupt", IMAGE),
-    "slip": (zipped(FILES | {"../../slipped.txt": b"-"}), "'../../slipped.txt' would leave the folder"),
-    "slip under the top": (zipped(FILES | {"../../slip.txt": b"-"}, "top/"), "would leave the folder"),
+    "slip": (
+        zipped(FILES | {"../../slipped.txt": b"-"}),
+        "'../../slipped.txt' would leave the folder",
+    ),
+    "slip under the top": (
+        zipped(FILES | {"../../slip.txt": b"-"}, "top/"),
+        "would leave the folder",
+    ),
     "absolute": (zipped(FILES | {"/slipped.txt": b"-"}), "'/slipped.txt' would leave the folder"),
     "backslash": (zipped(FILES | {"..\\slipped.txt": b"-"}), "would leave the folder"),
     "link": (linked(), "'images/link.jpg' is a link"),
     "missing image": (zipped(without(IMAGE)), "1 are missing", IMAGE),
     "missing joints": (zipped(without("joints.mat")), "joints.mat is missing"),
-    "extra image": (zipped(FILES | {"images/im00009.jpg": b"-"}), "not in the data set", "im00009.jpg"),
+    "extra image": (
+        zipped(FILES | {"images/im00009.jpg": b"-"}),
+        "not in the data set",
+        "im00009.jpg",
+    ),
     "altered image": (zipped(FILES | {IMAGE: b"recompressed"}), "other than published", IMAGE),
-    "wrong joints": (zipped(FILES | {"joints.mat": b"MATLAB"}), "other than published", "joints.mat"),
+    "wrong joints": (
+        zipped(FILES | {"joints.mat": b"MATLAB"}),
+        "other than published",
+        "joints.mat",
+    ),
     "empty": (zipped({}), "joints.mat is missing"),
 }
 
@@ -380,7 +406,7 @@ def test_existing_folder_is_kept_on_failure_and_replaced_on_success(tmp_path, se
     old = tmp_path / "data" / "lspet" / "old.txt"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    leftover = tmp_path / "data" / ".lspet.unfinished" / "new"  # of a run that was killed
+    leftover = tmp_path / "data" / ".lspet.part" / "new"  # of a run that was killed
     leftover.mkdir(parents=True)
     with pytest.raises(DownloadError):
         fetch(server.add("/gone.zip", status(404)))
@@ -447,7 +473,10 @@ def test_stage_says_what_is_wrong_without_a_traceback(tmp_path):
 
 
 def test_nothing_slow_is_imported():
-    code = "import sys, stages.download, pipeline.download; print({'numpy', 'torch'} & set(sys.modules))"
+    code = (
+        "import sys, stages.download, pipeline.sources.lspet;"
+        "print({'numpy', 'torch'} & set(sys.modules))"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -468,7 +497,7 @@ def test_manifest_names_the_whole_data_set():
 
 
 def test_manifest_is_the_published_list():
-    published = REAL.parent / "SHA256SUMS"
+    published = LSPET.parent / "SHA256SUMS"
     if not published.is_file():
         pytest.skip(f"no list of sums beside the real archive: {published}")
     lines = lzma.decompress(MANIFEST.read_bytes()).decode().splitlines()
@@ -476,10 +505,10 @@ def test_manifest_is_the_published_list():
 
 
 def test_real_data_set(tmp_path):
-    if not REAL.exists():
-        pytest.skip(f"no real data set at {REAL}: set LSPET_ARCHIVE to one")
+    if not LSPET.exists():
+        pytest.skip(f"no real data set at {LSPET}: set LSPET_ARCHIVE to one")
     start = time.monotonic()
-    fetch_lspet(tmp_path / "lspet", partial=tmp_path / "partial", archive=str(REAL.resolve()))
+    fetch_lspet(tmp_path / "lspet", partial=tmp_path / "partial", archive=str(LSPET.resolve()))
     assert time.monotonic() - start < 60
     files = [path for path in (tmp_path / "lspet").rglob("*") if path.is_file()]
     assert len(files) == 10_002

@@ -7,8 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from pipeline import drawing
-from pipeline.drawing import pixels
+from pipeline.drawing import curves, palette
+from pipeline.drawing import people as figures
+from pipeline.drawing.style import pixels
+from pipeline.skeleton import EDGES, SIDES
 
 SIZE, JOINTS = 48, 14
 FLIP = [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
@@ -21,7 +23,8 @@ def rng():
 
 @pytest.fixture
 def people(rng):
-    """Three grey photographs and poses; the second has joints without annotation, the third has none at all."""
+    """Three grey photographs and poses; the second has joints without annotation, the third has
+    none at all."""
     images = np.full((3, SIZE, SIZE, 3), 128, np.uint8)
     truth = rng.uniform(5, SIZE - 5, (3, JOINTS, 2))
     truth[1, 4:9] = np.nan
@@ -33,7 +36,7 @@ def people(rng):
 def table(rng):
     """A training of 100 points, the validation measured at every tenth."""
     steps = np.arange(50, 5001, 50)
-    names = [name for _, panel in drawing.PANELS for name in panel]
+    names = [name for _, panel in curves.PANELS for name in panel]
     made = pd.DataFrame({"step": steps} | {name: rng.random(len(steps)) for name in names})
     made.loc[made["step"] % 500 != 0, [name for name in names if name.startswith("val/")]] = np.nan
     return made
@@ -50,21 +53,23 @@ def panels(figure: Figure) -> list[str]:
 
 
 def test_every_limb_joins_one_side_and_flips_onto_a_limb():
-    assert len(drawing.EDGES) == 14 and len(drawing.JOINT_SIDES) == JOINTS
-    limbs = {frozenset(edge[:2]): edge[2] for edge in drawing.EDGES}
+    assert len(EDGES) == 14 and len(SIDES) == JOINTS
+    limbs = {frozenset(edge[:2]): edge[2] for edge in EDGES}
     other = {"right": "left", "left": "right", "trunk": "trunk"}
     for limb, side in limbs.items():
         assert limbs[frozenset(FLIP[joint] for joint in limb)] == other[side]
         if side != "trunk":
-            assert {drawing.JOINT_SIDES[joint] for joint in limb} == {side}
+            assert {SIDES[joint] for joint in limb} == {side}
     assert set().union(*limbs) == set(range(JOINTS))
 
 
 def test_skeletons_show_each_side_in_its_colour(people):
     images, truth, predicted = people
-    figure = drawing.skeletons(images, truth, predicted, np.isfinite(truth).all(-1), ["PCK 0.86", "b", "c"])
+    figure = figures.skeletons(
+        images, truth, predicted, np.isfinite(truth).all(-1), ["PCK 0.86", "b", "c"]
+    )
     picture = pixels(figure)
-    assert all(has(picture, colour) for colour in drawing.SIDES.values())
+    assert all(has(picture, colour) for colour in palette.SIDE_COLOURS.values())
     assert [axis.get_title() for axis in figure.axes] == ["PCK 0.86", "b", "c"]
     assert len(figure.legends[0].get_texts()) == 4
 
@@ -73,7 +78,7 @@ def test_skeletons_draw_what_is_annotated_and_no_more(people):
     images, truth, predicted = people
     annotated = np.isfinite(truth).all(-1)
     annotated[0, 0] = False
-    figure = drawing.skeletons(images, truth, predicted, annotated)
+    figure = figures.skeletons(images, truth, predicted, annotated)
 
     def circles(axis) -> np.ndarray:
         (line,) = [line for line in axis.lines if line.get_marker() == "o"]
@@ -88,16 +93,20 @@ def test_skeletons_draw_what_is_annotated_and_no_more(people):
 def test_a_joint_beyond_the_edge_does_not_shrink_the_photograph(people):
     images, truth, predicted = people
     predicted[0, 0] = (-500, 900)
-    figure = drawing.skeletons(images, truth, predicted, np.isfinite(truth).all(-1))
+    figure = figures.skeletons(images, truth, predicted, np.isfinite(truth).all(-1))
     pixels(figure)
     assert figure.axes[0].get_xlim() == (-0.5, SIZE - 0.5)
     assert figure.axes[0].get_ylim() == (SIZE - 0.5, -0.5)
 
 
-@pytest.mark.parametrize(("count", "columns", "shape"), [(1, 5, (1, 1)), (3, 2, (2, 2)), (3, 5, (1, 3))])
+@pytest.mark.parametrize(
+    ("count", "columns", "shape"), [(1, 5, (1, 1)), (3, 2, (2, 2)), (3, 5, (1, 3))]
+)
 def test_the_grid_has_room_for_all_and_hides_the_rest(people, count, columns, shape):
     images, truth, predicted = (part[:count] for part in people)
-    figure = drawing.skeletons(images, truth, predicted, np.isfinite(truth).all(-1), columns=columns)
+    figure = figures.skeletons(
+        images, truth, predicted, np.isfinite(truth).all(-1), columns=columns
+    )
     assert len(figure.axes) == shape[0] * shape[1]
     assert sum(axis.get_visible() for axis in figure.axes) == count
 
@@ -106,8 +115,12 @@ def test_heatmaps_put_the_peak_where_the_map_is_highest(people):
     images, truth, _ = people
     pose = np.zeros((3, JOINTS, 12, 12))
     pose[:, :, 3, 8] = 1.0  # row 3 and column 8 of 12: pixels 12 to 15 and 32 to 35 of 48
-    figure = drawing.heatmaps(images, pose, pose * 0.5, truth)
-    assert [axis.get_title() for axis in figure.axes[:3]] == ["Peaks", "Pose heatmaps", "Occlusion heatmaps"]
+    figure = figures.heatmaps(images, pose, pose * 0.5, truth)
+    assert [axis.get_title() for axis in figure.axes[:3]] == [
+        "Peaks",
+        "Pose heatmaps",
+        "Occlusion heatmaps",
+    ]
     np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[33.5, 13.5]] * JOINTS)
     pixels(figure)
     overlay = figure.axes[1].images[1]
@@ -121,14 +134,14 @@ def test_heatmaps_change_the_picture_where_they_are_high_only(people):
     empty = np.zeros((3, JOINTS, 12, 12))
     full = empty.copy()
     full[:, :, 3, 8] = 1.0
-    before, after = (pixels(drawing.heatmaps(images, pose, empty)) for pose in (empty, full))
+    before, after = (pixels(figures.heatmaps(images, pose, empty)) for pose in (empty, full))
     changed = (before != after).any(-1).mean()
     assert 0.005 < changed < 0.2
 
 
 def test_a_generator_without_occlusion_has_no_such_column(people, rng):
     images, truth, _ = people
-    figure = drawing.heatmaps(images, rng.random((3, JOINTS, 12, 12)), None, truth)
+    figure = figures.heatmaps(images, rng.random((3, JOINTS, 12, 12)), None, truth)
     assert len(figure.axes) == 3 * 2 + 1  # and the colour bar
     assert pixels(figure).std() > 10
 
@@ -139,7 +152,7 @@ def test_what_discriminators_say_has_a_column_with_a_line_a_joint(people, rng):
         rng.random((3, JOINTS, 12, 12)),
         {"P": rng.random((3, JOINTS)), "C": rng.random((3, JOINTS))},
     )
-    figure = drawing.heatmaps(images, maps, maps, truth, verdicts)
+    figure = figures.heatmaps(images, maps, maps, truth, verdicts)
     assert [axis.get_title() for axis in figure.axes[:4]][-1] == "Discriminators"
     assert len(figure.axes) == 3 * 4 + 1
     for index in range(3):
@@ -153,10 +166,10 @@ def test_what_discriminators_say_has_a_column_with_a_line_a_joint(people, rng):
 
 
 def test_learning_curves_have_a_panel_a_subject(table):
-    figure = drawing.learning_curves(table)
-    assert panels(figure) == [title for title, _ in drawing.PANELS]
-    assert has(pixels(figure), drawing.LINES[0])
-    validation = figure.axes[[title for title, _ in drawing.PANELS].index("Validation")]
+    figure = curves.learning_curves(table)
+    assert panels(figure) == [title for title, _ in curves.PANELS]
+    assert has(pixels(figure), palette.LINES[0])
+    validation = figure.axes[[title for title, _ in curves.PANELS].index("Validation")]
     measured = table.dropna()
     np.testing.assert_array_equal(
         validation.lines[0].get_xydata(), measured[["step", "val/pck_0.2/mean"]].to_numpy()
@@ -165,17 +178,17 @@ def test_learning_curves_have_a_panel_a_subject(table):
 
 def test_learning_curves_leave_out_what_was_not_measured(table):
     plain = table[["step", "train/reconstruction", "val/pck_0.2/mean"]]
-    assert panels(drawing.learning_curves(plain)) == ["Generator: reconstruction loss", "Validation"]
+    assert panels(curves.learning_curves(plain)) == ["Generator: reconstruction loss", "Validation"]
     early = table[table["step"] < 500]
-    assert "Validation" not in panels(drawing.learning_curves(early))
-    pixels(drawing.learning_curves(table[["step"]].head(0)))
+    assert "Validation" not in panels(curves.learning_curves(early))
+    pixels(curves.learning_curves(table[["step"]].head(0)))
 
 
 def test_pck_curves_are_labelled_at_their_ends_without_overlap():
     groups = ["mean", "head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
     thresholds = np.linspace(0, 0.5, 11)
     table = pd.DataFrame({"threshold": thresholds} | {name: thresholds * 1.5 for name in groups})
-    figure = drawing.pck_curves(table)
+    figure = curves.pck_curves(table)
     pixels(figure)
     (axis,) = figure.axes
     labels = [(text.get_text(), Text.get_window_extent(text)) for text in axis.texts]
@@ -189,16 +202,20 @@ def test_pck_curves_are_labelled_at_their_ends_without_overlap():
         and axis.get_ylabel()
         and axis.get_title(loc="left")
     )
-    np.testing.assert_array_equal(axis.lines[0].get_xydata(), table[["threshold", "mean"]].to_numpy())
+    np.testing.assert_array_equal(
+        axis.lines[0].get_xydata(), table[["threshold", "mean"]].to_numpy()
+    )
 
 
 def test_curves_of_a_group_that_nothing_counted_for_still_draw():
     table = pd.DataFrame({"threshold": [0.0, 0.5], "mean": [0.0, 0.8], "head": [np.nan, np.nan]})
-    assert pixels(drawing.pck_curves(table)).std() > 10
+    assert pixels(curves.pck_curves(table)).std() > 10
 
 
 def test_pictures_can_be_saved_without_a_display(people):
     images, truth, predicted = people
     file = io.BytesIO()
-    drawing.skeletons(images, truth, predicted, np.isfinite(truth).all(-1)).savefig(file, format="png")
+    figures.skeletons(images, truth, predicted, np.isfinite(truth).all(-1)).savefig(
+        file, format="png"
+    )
     assert file.getvalue().startswith(b"\x89PNG")

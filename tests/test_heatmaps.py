@@ -1,4 +1,5 @@
-"""Heatmaps: values worked by hand, places found again below a pixel, and the size of their two factors."""
+"""Heatmaps: values worked by hand, places found again below a pixel, and the size of their two
+factors."""
 
 import math
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from pipeline.heatmaps import decode, render, smooth
+from pipeline.networks.heatmaps import decode, flip_maps, render, smooth
 
 
 def test_a_peak_has_the_values_of_a_gaussian_with_x_to_the_right_and_y_down():
@@ -56,52 +57,52 @@ def test_maps_do_not_depend_on_the_batch_they_are_rendered_in():
 def test_decoding_finds_rendered_points_again_up_to_the_border(points, sigma, stored_in_half):
     points = torch.tensor(points)
     maps = render(points, 32, sigma)
-    found, scores = decode(maps.half() if stored_in_half else maps)
-    assert (found - points).abs().max() < 0.1
+    decoded, scores = decode(maps.half() if stored_in_half else maps)
+    assert (decoded - points).abs().max() < 0.1
     nearest = points - points.round().clamp(0, 31)
     assert_close(scores, torch.exp(-(nearest**2).sum(-1) / (2 * sigma**2)), rtol=0, atol=2e-3)
 
 
 def test_decoding_is_finer_than_the_pixel_of_the_peak():
-    found, _ = decode(render(torch.tensor([[10.3, 20.8]]), 32, 1.0))
-    assert_close(found, torch.tensor([[10.3, 20.8]]), rtol=0, atol=1e-3)
+    decoded, _ = decode(render(torch.tensor([[10.3, 20.8]]), 32, 1.0))
+    assert_close(decoded, torch.tensor([[10.3, 20.8]]), rtol=0, atol=1e-3)
 
 
 def test_decoding_keeps_the_shape_of_the_batch_and_the_sides_apart():
     points = torch.rand(2, 3, 5, 2, generator=torch.Generator().manual_seed(2)) * 15
-    found, scores = decode(render(points, 16, 1.0))
-    assert found.shape == (2, 3, 5, 2) and scores.shape == (2, 3, 5)
-    assert_close(found, points, rtol=0, atol=1e-2)
+    decoded, scores = decode(render(points, 16, 1.0))
+    assert decoded.shape == (2, 3, 5, 2) and scores.shape == (2, 3, 5)
+    assert_close(decoded, points, rtol=0, atol=1e-2)
     wide = torch.zeros(1, 4, 9)
     wide[0, 2, 7] = 0.5
-    found, scores = decode(wide)
-    assert found.round().tolist() == [[7.0, 2.0]] and scores.tolist() == [0.5]
+    decoded, scores = decode(wide)
+    assert decoded.round().tolist() == [[7.0, 2.0]] and scores.tolist() == [0.5]
 
 
 def test_decoding_takes_arrays_and_half_precision():
     maps = render(torch.tensor([[4.0, 9.25]]), 16, 1.0)
     expected, score = decode(maps)
     for same in (maps.numpy(), maps.half(), maps.bfloat16()):
-        found, scores = decode(same)
-        assert found.dtype == torch.float32
-        assert_close(found, expected, rtol=0, atol=0.05)
+        decoded, scores = decode(same)
+        assert decoded.dtype == torch.float32
+        assert_close(decoded, expected, rtol=0, atol=0.05)
         assert_close(scores, score, rtol=0, atol=5e-3)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.25, 1.0])
 def test_a_constant_map_has_its_first_pixel_and_its_level(level):
-    found, scores = decode(torch.full((2, 8, 8), level))
-    assert found.tolist() == [[0.0, 0.0]] * 2 and scores.tolist() == [level] * 2
+    decoded, scores = decode(torch.full((2, 8, 8), level))
+    assert decoded.tolist() == [[0.0, 0.0]] * 2 and scores.tolist() == [level] * 2
 
 
 @given(st.integers(0, 2**31))
 @settings(max_examples=20, deadline=None)
 def test_in_a_map_of_noise_the_place_stays_in_the_pixel_of_the_peak(seed):
     noise = torch.rand(6, 8, 8, generator=torch.Generator().manual_seed(seed))
-    found, scores = decode(noise)
+    decoded, scores = decode(noise)
     index = noise.flatten(-2).argmax(-1)
     peak = torch.stack([index % 8, index // 8], dim=-1)
-    assert ((found - peak).abs() <= 0.5).all()
+    assert ((decoded - peak).abs() <= 0.5).all()
     assert_close(scores, noise.flatten(-2).amax(-1), rtol=0, atol=0)
 
 
@@ -138,3 +139,15 @@ def test_after_smoothing_most_of_the_map_outweighs_its_highest_pixel():
     maps[0, 10:12, 11:13] = 0.6
     assert decode(maps)[0].round().tolist() == [[3, 3]]
     assert decode(smooth(maps, 1.0))[0].tolist() == [[pytest.approx(11.5), pytest.approx(10.5)]]
+
+
+def test_each_task_of_mirrored_maps_takes_its_own_partners():
+    """14 pose maps, each of its own number; 14 of hidden joints, each of 100 more."""
+    values = torch.cat([torch.arange(14.0), torch.arange(14.0) + 100])
+    maps = torch.zeros(1, 28, 1, 3)
+    maps[0, :, 0, 0] = values
+    mirrored = flip_maps(maps)
+    assert (mirrored[..., :2] == 0).all()
+    partners = [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 12, 13]
+    assert mirrored[0, :, 0, 2].tolist() == partners + [100 + each for each in partners]
+    assert torch.equal(flip_maps(maps[:, :14]), mirrored[:, :14])

@@ -6,15 +6,21 @@ import pytest
 import torch
 from torch import tensor
 
-from pipeline import heatmaps, losses
-from pipeline.generator import Output
+from pipeline.networks import heatmaps
+from pipeline.training import losses
 
 BOTH_COUNT = tensor([[1.0, 1.0]])
 
 
+def both(pose: torch.Tensor, occlusion: torch.Tensor) -> torch.Tensor:
+    """One tensor of maps."""
+    return torch.cat([pose, occlusion], dim=1)
+
+
 @pytest.fixture
 def target():
-    """Pose and occlusion (1, 2, 2, 2): joint 0 in the first pixel and seen, joint 1 in the last and hidden."""
+    """Pose and occlusion (1, 2, 2, 2): joint 0 in the first pixel and seen, joint 1 in the last and
+    hidden."""
     pose = tensor([[[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]]])
     return pose, pose * tensor([0.0, 1.0])[:, None, None]
 
@@ -23,11 +29,11 @@ def target():
 def two_stacks():
     """Squared errors, pose: 0.25 and 1, then 0.25 and 0; occlusion: 1 and 1, then 0 and 0.25."""
     return [
-        Output(
+        both(
             pose=tensor([[[[0.5, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]),
             occlusion=tensor([[[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]),
         ),
-        Output(
+        both(
             pose=tensor([[[[1.0, 0.0], [0.5, 0.0]], [[0.0, 0.0], [0.0, 1.0]]]]),
             occlusion=tensor([[[[0.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.5]]]]),
         ),
@@ -41,49 +47,57 @@ def certain(*probabilities: float) -> torch.Tensor:
 
 def test_equation_1_sums_both_tasks_over_stacks_and_joints(two_stacks, target):
     expected = ((0.25 + 1 + 0.25 + 0) + (1 + 1 + 0 + 0.25)) / (2 * 2 * 2)
-    assert losses.squared_error(two_stacks, *target, BOTH_COUNT).item() == pytest.approx(expected)
+    assert losses.squared_error(two_stacks, both(*target), BOTH_COUNT).item() == pytest.approx(
+        expected
+    )
 
 
 def test_equation_1_leaves_out_the_second_task_where_there_is_none(two_stacks, target):
-    pose_only = [Output(output.pose, None) for output in two_stacks]
+    pose_only = [output[:, :2] for output in two_stacks]
     expected = (0.25 + 1 + 0.25 + 0) / (2 * 2 * 2)
-    assert losses.squared_error(pose_only, *target, BOTH_COUNT).item() == pytest.approx(expected)
+    assert losses.squared_error(pose_only, target[0], BOTH_COUNT).item() == pytest.approx(expected)
 
 
 def test_equation_1_counts_only_the_joints_of_the_mask(two_stacks, target):
     expected = ((0.25 + 0.25) + (1 + 0)) / (2 * 1 * 2)
-    assert losses.squared_error(two_stacks, *target, tensor([[1.0, 0.0]])).item() == pytest.approx(expected)
+    assert losses.squared_error(
+        two_stacks, both(*target), tensor([[1.0, 0.0]])
+    ).item() == pytest.approx(expected)
 
 
 def test_cross_entropy_of_the_pose_is_that_of_a_softmax_over_the_positions():
-    outputs = [Output(certain(0.4, 0.2, 0.2, 0.2), None)]
+    outputs = [certain(0.4, 0.2, 0.2, 0.2)]
     one_pixel = tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
-    loss = losses.cross_entropy(outputs, one_pixel, one_pixel, tensor([[1.0]]))
+    loss = losses.cross_entropy(outputs, one_pixel, tensor([[1.0]]))
     assert loss.item() == pytest.approx(log(1 / 0.4))
 
 
 def test_cross_entropy_scales_a_target_map_to_sum_one():
-    outputs = [Output(certain(0.4, 0.2, 0.2, 0.2), None)]
+    outputs = [certain(0.4, 0.2, 0.2, 0.2)]
     two_pixels = tensor([[[[0.6, 0.6], [0.0, 0.0]]]])
-    loss = losses.cross_entropy(outputs, two_pixels, two_pixels, tensor([[1.0]]))
+    loss = losses.cross_entropy(outputs, two_pixels, tensor([[1.0]]))
     assert loss.item() == pytest.approx((log(1 / 0.4) + log(1 / 0.2)) / 2)
 
 
 @pytest.mark.parametrize(("hidden", "expected"), [(1.0, log(8 / 4)), (0.0, log(8 / 1))])
 def test_cross_entropy_of_occlusion_has_nowhere_as_the_answer_for_a_seen_joint(hidden, expected):
     # Odds of the four positions 4 : 1 : 1 : 1, of "nowhere" 1; the pose costs log 4.
-    outputs = [Output(torch.zeros(1, 1, 2, 2), certain(4, 1, 1, 1))]
+    outputs = [both(torch.zeros(1, 1, 2, 2), certain(4, 1, 1, 1))]
     pose = tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
-    loss = losses.cross_entropy(outputs, pose, pose * hidden, tensor([[1.0]]))
+    loss = losses.cross_entropy(outputs, both(pose, pose * hidden), tensor([[1.0]]))
     assert loss.item() == pytest.approx(log(4) + expected)
 
 
 def test_cross_entropy_is_the_mean_over_stacks_and_over_the_joints_of_the_mask():
     pose = tensor([[[[1.0, 0.0], [0.0, 0.0]]]]).repeat(1, 3, 1, 1)
-    first = torch.cat([certain(0.4, 0.2, 0.2, 0.2), certain(0.1, 0.3, 0.3, 0.3), certain(1, 9, 9, 9)], 1)
-    second = torch.cat([certain(0.7, 0.1, 0.1, 0.1), certain(0.2, 0.4, 0.2, 0.2), certain(9, 1, 1, 1)], 1)
-    outputs = [Output(first, None), Output(second, None)]
-    loss = losses.cross_entropy(outputs, pose, pose, tensor([[1.0, 1.0, 0.0]]))
+    first = torch.cat(
+        [certain(0.4, 0.2, 0.2, 0.2), certain(0.1, 0.3, 0.3, 0.3), certain(1, 9, 9, 9)], 1
+    )
+    second = torch.cat(
+        [certain(0.7, 0.1, 0.1, 0.1), certain(0.2, 0.4, 0.2, 0.2), certain(9, 1, 1, 1)], 1
+    )
+    outputs = [first, second]
+    loss = losses.cross_entropy(outputs, pose, tensor([[1.0, 1.0, 0.0]]))
     assert loss.item() == pytest.approx(-(log(0.4) + log(0.1) + log(0.7) + log(0.2)) / 4)
 
 
@@ -108,7 +122,9 @@ def test_the_generator_wants_the_answer_real_for_every_joint_that_counts():
 
 
 def test_equation_4_weighs_the_confidence_term_with_alpha_and_the_pose_term_with_beta():
-    loss = losses.generator_loss(tensor(2.0), confidence=tensor(3.0), pose=tensor(4.0), alpha=0.1, beta=0.01)
+    loss = losses.generator_loss(
+        tensor(2.0), confidence=tensor(3.0), pose=tensor(4.0), alpha=0.1, beta=0.01
+    )
     assert loss.item() == pytest.approx(2 + 0.3 + 0.04)
 
 
@@ -142,10 +158,10 @@ def every_loss(maps: dict[str, torch.Tensor], mask: torch.Tensor) -> dict[str, t
     """Each loss of predicted maps and of logits, against fixed targets."""
     pose = heatmaps.render(torch.tensor([[[1.0, 2.0], [3.0, 1.0], [2.0, 2.0]]] * 2), 5, sigma=1.0)
     occlusion = pose * torch.tensor([0.0, 1.0, 1.0])[:, None, None]
-    outputs = [Output(maps["pose"], maps["occlusion"])]
+    outputs, truth = [both(maps["pose"], maps["occlusion"])], both(pose, occlusion)
     return {
-        "squared_error": losses.squared_error(outputs, pose, occlusion, mask),
-        "cross_entropy": losses.cross_entropy(outputs, pose, occlusion, mask),
+        "squared_error": losses.squared_error(outputs, truth, mask),
+        "cross_entropy": losses.cross_entropy(outputs, truth, mask),
         "discriminator": losses.discriminator_loss(
             maps["real"], maps["fake"], tensor([[1.0, 0.0, 1.0]] * 2), mask
         ),
@@ -156,7 +172,9 @@ def every_loss(maps: dict[str, torch.Tensor], mask: torch.Tensor) -> dict[str, t
 def random_maps(seed: int) -> dict[str, torch.Tensor]:
     rng = torch.Generator().manual_seed(seed)
     shapes = {"pose": (2, 3, 5, 5), "occlusion": (2, 3, 5, 5), "real": (2, 3), "fake": (2, 3)}
-    return {name: torch.randn(*shape, generator=rng).requires_grad_() for name, shape in shapes.items()}
+    return {
+        name: torch.randn(*shape, generator=rng).requires_grad_() for name, shape in shapes.items()
+    }
 
 
 LOSSES = ["squared_error", "cross_entropy", "discriminator", "adversarial"]

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.lspet import GROUPS
-from pipeline.metrics import (
+from pipeline.evaluation.metrics import (
     bootstrap,
     by_group,
     head_size,
@@ -16,13 +15,15 @@ from pipeline.metrics import (
     summary,
     torso_size,
 )
+from pipeline.skeleton import GROUPS
 
 NAN = float("nan")
 
 
 @pytest.fixture
 def target():
-    """Two people with joint j at (10 j, 0): a torso of 70 px, from joint 9 to 2, and a head of 10 px."""
+    """Two people with joint j at (10 j, 0): a torso of 70 px, from joint 9 to 2, and a head of 10
+    px."""
     points = np.zeros((2, 14, 2))
     points[:, :, 0] = 10 * np.arange(14)
     return points

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.generator import Generator
-from pipeline.optimisation import Muon, as_matrix, optimiser
+from pipeline.networks.generator import Generator
+from pipeline.training.optimisation import Muon, as_matrix, optimiser
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def network():
 def backward(network):
     image = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     sum(
-        output.pose.square().mean() + output.occlusion.square().mean() for output in network(image)
+        maps.square().mean() for output in network(image) for maps in output.split(14, dim=1)
     ).backward()
 
 
@@ -41,7 +41,9 @@ def test_a_kernel_as_a_matrix_shares_its_memory():
 def test_every_parameter_is_in_exactly_one_part_and_the_maps_are_adamws(network):
     muon = Muon(network, 0.01, 0.1)
     (matrices,), (rest,) = (part.param_groups for part in muon.parts.values())
-    count = sum(each.numel() for each in matrices["params"]) + sum(each.numel() for each in rest["params"])
+    count = sum(each.numel() for each in matrices["params"]) + sum(
+        each.numel() for each in rest["params"]
+    )
     assert count == sum(each.numel() for each in network.parameters())
     assert any(each is network.stacks[0].heads[0].maps.weight for each in rest["params"])
 
@@ -55,7 +57,8 @@ def test_a_muon_step_moves_a_kernel_along_an_orthogonal_matrix_of_adamws_size():
     singular = torch.linalg.svdvals(moved) / (
         0.01 * 0.2 * 72**0.5
     )  # 0.2 sqrt(max(16, 72)) of arXiv:2502.16982
-    assert (0.6 < singular).all() and (singular < 1.3).all()  # Newton and Schulz's iteration is rough
+    # Newton and Schulz's iteration is rough.
+    assert (0.6 < singular).all() and (singular < 1.3).all()
     muon.zero_grad()
     assert layer.weight.grad is None and layer.bias.grad is None
 

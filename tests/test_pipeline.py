@@ -14,39 +14,20 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline import tracking
+from conftest import ROOT, environment, git, sh
+from pipeline.tracking.provenance import digest
 
-ROOT = Path(__file__).parents[1]
 TINY = {
     "data": {"name": "figures", "count": 40},
     "cache": {"input_size": 32, "heatmap_size": 8},
     "model": {"features": [8, 16]},
     "train": {
-        "input_sizes": [32], "steps": 60, "batch": 8, "warmup": 2, "ema": 0.9, "log_every": 5, "validate_every": 20
+        "input_sizes": [32], "steps": 60, "batch": 8, "warmup": 2, "ema": 0.9, "log_every": 5,
+        "validate_every": 20,
     },
 }  # fmt: skip
 
 MEANS = ("pck_0.2", "pckh_0.5", "covered.pck_0.2")
-
-
-def environment() -> dict[str, str]:
-    """This interpreter's programs first, and nothing that points at another store or archive."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_", "LSPET_", "GIT_"))}
-    return kept | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "GIT_CONFIG_GLOBAL": os.devnull,  # a fresh machine has none
-    }
-
-
-def sh(folder: Path, *command: str, fails: bool = False) -> str:
-    """Run a command in a folder and give back what it printed; it must succeed, or fail if that is wanted."""
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-    assert (done.returncode != 0) == fails, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
-
-
-def git(folder: Path, *words: str) -> str:
-    return sh(folder, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", *words)
 
 
 def runs(folder: Path) -> pd.DataFrame:
@@ -54,7 +35,8 @@ def runs(folder: Path) -> pd.DataFrame:
     import mlflow
 
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    names = [each.name for each in mlflow.MlflowClient(uri).search_experiments() if each.name != "Default"]
+    experiments = mlflow.MlflowClient(uri).search_experiments()
+    names = [each.name for each in experiments if each.name != "Default"]
     mlflow.set_tracking_uri(uri)
     return mlflow.search_runs(experiment_names=names)
 
@@ -72,9 +54,11 @@ def artifacts(run: pd.Series) -> set[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A repository of its own with this code, whose params.yaml asks for a tiny pipeline on drawn people."""
+    """A repository of its own with this code, whose params.yaml asks for a tiny pipeline on drawn
+    people."""
     folder = tmp_path_factory.mktemp("project") / "main"
-    listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.check_output(command, cwd=ROOT, text=True)
     for name in listed.splitlines():
         if (ROOT / name).is_file() and not name.startswith(("tests/", "metrics/", "weights/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +84,9 @@ def reproduced(project) -> Path:
     return project
 
 
-def test_an_experiment_in_a_temporary_folder_leaves_run_and_pictures_in_the_main_repository(project):
+def test_an_experiment_in_a_temporary_folder_leaves_run_and_pictures_in_the_main_repository(
+    project,
+):
     before = git(project, "status", "--porcelain")
     printed = sh(project, "dvc", "exp", "run", "--temp", "--name", "aside", "-S", "train.steps=10")
     assert "PCK@0.2" in printed and "mlflow ui" in printed
@@ -116,14 +102,17 @@ def test_an_experiment_in_a_temporary_folder_leaves_run_and_pictures_in_the_main
     } <= artifacts(run)
     assert run["tags.reproduce"] == "dvc exp run -S train.steps=10"
     assert "aside" in sh(project, "dvc", "exp", "list")
-    assert sum(name.startswith("images/validation") and name.endswith(".png") for name in artifacts(run)) == 2
+    followed = [name for name in artifacts(run) if name.startswith("images/validation")]
+    assert sum(name.endswith(".png") for name in followed) == 2
     measured = json.loads(git(project, "show", f"{experiment(project, 'aside')}:metrics/test.json"))
     assert run["metrics.test/pck_0.2/mean"] == pytest.approx(measured["pck_0.2"]["mean"])
 
 
 def experiment(project: Path, name: str) -> str:
     return next(
-        line.split()[0] for line in git(project, "show-ref").splitlines() if line.endswith(f"/{name}")
+        line.split()[0]
+        for line in git(project, "show-ref").splitlines()
+        if line.endswith(f"/{name}")
     )
 
 
@@ -142,10 +131,12 @@ def test_the_run_tells_what_was_run(reproduced):
     assert {"dvc.lock", "pictures/test_worst.png", "pictures/learning_curves.png"} <= artifacts(run)
     stored = json.loads((reproduced / "metrics/validation.json").read_text())
     (used,) = store(reproduced).get_run(run.run_id).inputs.dataset_inputs
-    assert used.dataset.name == "figures" and run["tags.data.sha256"].startswith(used.dataset.digest)
+    assert used.dataset.name == "figures"
+    assert run["tags.data.sha256"].startswith(used.dataset.digest)
     described = run["tags.mlflow.note.content"]
-    assert "| validation |" in described and "| test |" in described and "    dvc repro" in described
-    registered = store(reproduced).get_model_version_by_alias("adversarial-posenet-figures", "champion")
+    assert all(said in described for said in ("| validation |", "| test |", "    dvc repro"))
+    name = "adversarial-posenet-figures"
+    registered = store(reproduced).get_model_version_by_alias(name, "champion")
     assert registered.run_id in set(runs(reproduced).run_id)
     assert run["metrics.validation/pck_0.2/mean"] == pytest.approx(stored["pck_0.2"]["mean"])
     assert len(pd.read_csv(reproduced / "metrics/learning_curve.csv")) == 12
@@ -153,10 +144,12 @@ def test_the_run_tells_what_was_run(reproduced):
 
 @pytest.fixture(scope="module")
 def swept(reproduced) -> Path:
-    """The project after a sweep of three alphas and one experiment that must fail, by two workers."""
+    """The project after a sweep of three alphas and one experiment that must fail, by two
+    workers."""
     queue = ("dvc", "exp", "run", "--queue", "-S", "train.steps=20", "-S", "train.game_start=0.5")
     sh(reproduced, *queue, "--name", "alpha", "-S", "train.alpha=0.001,0.002,0.01")
-    sh(reproduced, *queue, "--name", "diverging", "-S", "train.learning_rate=1e30", "-S", "train.clip=1e30")
+    too_fast = "-S", "train.learning_rate=1e30", "-S", "train.clip=1e30"
+    sh(reproduced, *queue, "--name", "diverging", *too_fast)
     sh(reproduced, "dvc", "queue", "start", "-j", "2")
     deadline = time.monotonic() + 300
     while "Running" in (status := sh(reproduced, "dvc", "queue", "status")) or "Queued" in status:
@@ -184,7 +177,8 @@ def test_a_sweep_by_two_workers_loses_and_mixes_nothing(swept):
                 said = table.loc[name, f"metrics/{part}.json:{measure}.mean"]
                 assert run[f"metrics.{part}/{measure}/mean"] == pytest.approx(said, abs=1e-5)
         weights = git(swept, "show", f"{experiment(swept, name)}:dvc.lock")
-        assert {"pictures/test_overlay.png", "report.html"} <= artifacts(run) and "models/" in weights
+        assert {"pictures/test_overlay.png", "report.html"} <= artifacts(run)
+        assert "models/" in weights
         (model,) = store(swept).get_run(run.run_id).outputs.model_outputs
         assert store(swept).get_logged_model(model.model_id).status == "READY"
     assert len(recorded.loc[names, "tags.model.sha256"].unique()) == 3
@@ -192,7 +186,9 @@ def test_a_sweep_by_two_workers_loses_and_mixes_nothing(swept):
 
 def test_the_table_of_experiments_has_few_columns(swept):
     columns = {name for name in shown(swept).columns if ":" in name or "." in name}
-    means = {f"metrics/{part}.json:{name}.mean" for part in ("validation", "test") for name in MEANS}
+    means = {
+        f"metrics/{part}.json:{name}.mean" for part in ("validation", "test") for name in MEANS
+    }
     varied = {"train.alpha", "train.learning_rate", "train.clip", "train.steps", "train.game_start"}
     assert "metrics/validation.json:pck_0.2.mean" in columns
     assert columns <= means | varied | {"without_box.pck_0.2.mean", "models/generator.safetensors"}
@@ -213,7 +209,7 @@ def test_the_best_experiment_is_applied_with_its_weights_and_metrics(swept):
     try:
         assert "up to date" in sh(swept, "dvc", "status")
         run = runs(swept).set_index("tags.mlflow.runName").loc[best]
-        assert tracking.digest(swept / "models/generator.safetensors") == run["tags.model.sha256"]
+        assert digest(swept / "models/generator.safetensors") == run["tags.model.sha256"]
         measured = json.loads((swept / "metrics/test.json").read_text())
         assert measured["pck_0.2"]["mean"] == run["metrics.test/pck_0.2/mean"]
         changed = sh(swept, "dvc", "metrics", "diff")
@@ -221,9 +217,8 @@ def test_the_best_experiment_is_applied_with_its_weights_and_metrics(swept):
         assert "train.alpha" in sh(swept, "dvc", "params", "diff")
         sh(swept, "dvc", "plots", "diff")
         page = (swept / "dvc_plots/index.html").read_text()
-        assert all(
-            said in page for said in ("reconstruction loss", "confidence/loss", "pose/loss", "workspace")
-        )
+        expected = "reconstruction loss", "confidence/loss", "pose/loss", "workspace"
+        assert all(said in page for said in expected)
     finally:
         git(swept, "checkout", "--", ".")
         sh(swept, "dvc", "checkout", "--force")
@@ -304,7 +299,8 @@ def test_a_wrong_parameter_ends_the_stage_in_one_sentence(reproduced):
 
 
 def test_lsp_images_are_measured_with_the_same_weights(reproduced, tmp_path):
-    """LSP's layout: (3, 14, N), third row 1 = occluded; its second half of 2,000 is the test part."""
+    """LSP's layout: (3, 14, N), third row 1 = occluded; its second half of 2,000 is the test
+    part."""
     from scipy.io import loadmat, savemat
 
     source = reproduced / "data/figures"
@@ -312,10 +308,10 @@ def test_lsp_images_are_measured_with_the_same_weights(reproduced, tmp_path):
     count = joints.shape[2]
     (tmp_path / "images").mkdir()
     for index in range(1010):  # the first thousand are LSP's training part
-        os.link(source / f"images/im{index % count + 1:05d}.jpg", tmp_path / f"images/im{index + 1:04d}.jpg")
-    savemat(
-        tmp_path / "joints.mat", {"joints": joints[:, :, [i % count for i in range(1010)]].transpose(1, 0, 2)}
-    )
-    printed = sh(reproduced, sys.executable, "-m", "stages.evaluate", "--lsp", str(tmp_path))
+        image = source / f"images/im{index % count + 1:05d}.jpg"
+        os.link(image, tmp_path / f"images/im{index + 1:04d}.jpg")
+    repeated = joints[:, :, [i % count for i in range(1010)]]
+    savemat(tmp_path / "joints.mat", {"joints": repeated.transpose(1, 0, 2)})
+    printed = sh(reproduced, sys.executable, "-m", "pipeline", "lsp", str(tmp_path))
     assert "LSP test" in printed and "PCK@0.2" in printed
     assert not git(reproduced, "status", "--porcelain")

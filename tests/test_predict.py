@@ -1,4 +1,5 @@
-"""`python -m pipeline.predict` as people use it, on weights that nobody trained: where, not how well."""
+"""`python -m pipeline predict` as people use it, on weights that nobody trained: where, not how
+well."""
 
 import json
 import subprocess
@@ -12,11 +13,14 @@ import pytest
 from PIL import Image
 
 import untrained
-from pipeline import cache, figures, inference, people, weights
-from pipeline.lspet import JOINTS, load_annotations
-from pipeline.overlay import COLOURS, overlay
-
-ROOT = Path(__file__).parents[1]
+from conftest import ROOT
+from pipeline.data import storage
+from pipeline.data.annotations import load_annotations
+from pipeline.drawing.overlay import COLOURS, draw_skeleton
+from pipeline.networks.estimator import CropEstimator
+from pipeline.photographs.estimator import PoseEstimator
+from pipeline.skeleton import JOINTS
+from pipeline.sources import drawn_people
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +31,14 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
     """Drawn people in LSPet's layout."""
-    folder = tmp_path_factory.mktemp("figures") / "set"
-    figures.write(folder, count=10, seed=0)
+    folder = tmp_path_factory.mktemp("drawn") / "set"
+    drawn_people.write(folder, count=10, seed=0)
     return folder
 
 
 def predict(model: Path, *words, status: int = 0) -> str:
-    command = [sys.executable, "-m", "pipeline.predict", *map(str, words), "--weights", str(model)]
+    command = [sys.executable, "-m", "pipeline", "predict", *map(str, words)]
+    command += ["--weights", str(model)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
@@ -48,12 +53,13 @@ def test_in_the_annotated_boxes_it_finds_what_the_evaluation_finds(model, datase
     table.insert(0, "image", [path.name for path in paths])
     table.to_csv(tmp_path / "boxes.csv", index=False)
     exactly = "--precision", "fp32"
-    predict(model, dataset / "images", "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.csv", *exactly)
+    boxes = "--boxes", tmp_path / "boxes.csv"
+    predict(model, dataset / "images", "--out", tmp_path / "out", *boxes, *exactly)
 
-    generator, _ = weights.load(model)
-    cache.build(dataset, tmp_path / "cache", untrained.CACHE)
-    crops = cache.load(tmp_path / "cache")
-    expected = inference.predict(generator, crops, np.arange(len(paths)), untrained.CACHE, batch=10)
+    estimator = CropEstimator.load(model)
+    storage.build(dataset, tmp_path / "cache", estimator.geometry)
+    crops = storage.load(tmp_path / "cache", estimator.geometry)
+    expected = estimator.predict(crops, np.arange(len(paths)))
     joints = pd.read_csv(tmp_path / "out/joints.csv")
     assert joints.joint.tolist() == list(JOINTS) * len(paths)
     found = joints[["x", "y"]].to_numpy().reshape(len(paths), len(JOINTS), 2)
@@ -69,16 +75,17 @@ def test_in_the_annotated_boxes_it_finds_what_the_evaluation_finds(model, datase
 
 
 def test_without_a_box_the_second_look_is_at_the_joints_of_the_first(model):
-    generator, _ = weights.load(model)
+    estimator = PoseEstimator.load(model, "fp32")
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*side, 3), dtype=np.uint8) for side in ((60, 40), (33, 90))]
-    # Hand-worked: of a side of 60 px, 59 between the first and the last pixel, the box is 59 / 1.25 = 47.2.
+    # Hand-worked: of a side of 60 px, 59 between the first and the last pixel, the box is
+    # 59 / 1.25 = 47.2.
     whole = np.array([[(3.9, 5.9), (35.1, 53.1)], [(8.9, 3.2), (80.1, 28.8)]])
-    first = people.look(generator, images, whole, untrained.CACHE).points
-    found, boxes = people.look_twice(generator, images, untrained.CACHE)
+    first = estimator.predict(images, whole).points
+    predictions, boxes = estimator.predict_without_boxes(images)
     np.testing.assert_allclose(boxes[:, 0], first.min(1))
     np.testing.assert_allclose(boxes[:, 1], first.max(1))
-    np.testing.assert_array_equal(found.points, people.look(generator, images, boxes, untrained.CACHE).points)
+    np.testing.assert_array_equal(predictions.points, estimator.predict(images, boxes).points)
 
 
 def test_twenty_files_of_mixed_and_broken_kinds(model, dataset, tmp_path):
@@ -94,7 +101,8 @@ def test_twenty_files_of_mixed_and_broken_kinds(model, dataset, tmp_path):
         source.convert("P").save(folder / f"palette{k}.png")
         source.convert("CMYK").save(folder / f"ink{k}.jpg")
         source.convert("RGBA").save(folder / "deeper" / f"alpha{k}.png")
-        Image.fromarray(np.asarray(source.convert("L")).astype(np.uint16) * 257).save(folder / f"deep{k}.png")
+        deep = Image.fromarray(np.asarray(source.convert("L")).astype(np.uint16) * 257)
+        deep.save(folder / f"deep{k}.png")
         source.save(folder / f"modern{k}.webp")
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.png").write_text("no picture")
@@ -125,12 +133,18 @@ def test_twenty_files_of_mixed_and_broken_kinds(model, dataset, tmp_path):
         ("image,x,y\na.jpg,1,2\n", "no column width, height"),
         ("image,x,y,width,height\na.png,1,2,3,4\na.png,1,2,3,4\n", "a.png has several boxes"),
         ("image,x,y,width,height\nb.png,1,2,3,4\na.png,1,2,none,4\n", "line 3: expected numbers"),
-        ("image,x,y,width,height\na.png,1,2,0,4\n", "line 2: expected numbers, width and height above 0"),
+        (
+            "image,x,y,width,height\na.png,1,2,0,4\n",
+            "line 2: expected numbers, width and height above 0",
+        ),
         ("image,x,y,width,height\nother.png,1,2,3,4\n", "names none of the 1 photographs"),
-        ("", "cannot be read as CSV"),
+        ("", "no column image, x, y, width, height"),
+        ('image,x,y,width,height\n"a.png,1,2,3,4\n', "cannot be read as CSV"),
     ],
 )
-def test_boxes_that_cannot_be_used_are_refused_before_anything_is_written(model, tmp_path, table, said):
+def test_boxes_that_cannot_be_used_are_refused_before_anything_is_written(
+    model, tmp_path, table, said
+):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     (tmp_path / "boxes.csv").write_text(table)
     words = tmp_path / "a.png", "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.csv"
@@ -152,11 +166,15 @@ def test_a_box_beyond_the_photograph_or_far_larger_is_a_failure_of_that_photogra
     )
     said = predict(model, *words, status=1)
     assert "a.png: box 21, 0, 9, 9 of a photograph of 20 x 30 px: it lies beyond" in said
-    assert "b.png: box -50, -50, 121, 60 of a photograph of 20 x 30 px: its sides may be 4 times" in said
+    assert (
+        "b.png: box -50, -50, 121, 60 of a photograph of 20 x 30 px: its sides may be 4 times"
+        in said
+    )
     assert "1 of 3 photographs" in said and (tmp_path / "out/c.png.json").exists()
     for box in (("0", "0", "0", "9"), ("nan", "0", "9", "9")):
-        said = predict(model, tmp_path / "a.png", "--out", tmp_path / "none", "--box", *box, status=1)
-        assert "expected numbers, width and height above 0" in said and not (tmp_path / "none").exists()
+        words = tmp_path / "a.png", "--out", tmp_path / "none", "--box", *box
+        assert "expected numbers, width and height above 0" in predict(model, *words, status=1)
+        assert not (tmp_path / "none").exists()
 
 
 def test_a_folder_without_photographs_and_results_that_would_collide(model, tmp_path):
@@ -174,7 +192,9 @@ def test_a_folder_without_photographs_and_results_that_would_collide(model, tmp_
 
 def test_weights_that_are_missing_are_named(tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
-    said = predict(tmp_path / "none.safetensors", tmp_path / "a.png", "--out", tmp_path / "out", status=1)
+    said = predict(
+        tmp_path / "none.safetensors", tmp_path / "a.png", "--out", tmp_path / "out", status=1
+    )
     assert "none.safetensors: no weights there" in said
 
 
@@ -182,7 +202,7 @@ def test_an_overlay_has_the_sides_in_their_colours_and_the_hidden_white():
     image = np.full((200, 200, 3), 128, dtype=np.uint8)
     points = np.stack([np.linspace(20, 180, 14), np.full(14, 100.0)], axis=1)
     points[[0, 5], 1] = 20, 180  # the ankles by themselves
-    picture = overlay(image, points, np.arange(14) == 5)
+    picture = draw_skeleton(image, points, np.arange(14) == 5)
     at = [tuple(picture[round(y), round(x)]) for x, y in points]
     assert at[0] == COLOURS["right"] and at[5] == (255, 255, 255)
     assert at[7] == COLOURS["right"] and at[10] == COLOURS["left"] and at[13] == COLOURS["trunk"]

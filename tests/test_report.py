@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline import report
-from pipeline.lspet import GROUPS
+from pipeline.skeleton import GROUPS
+from pipeline.tracking import report
 
 
 def shares(value: float) -> dict:
@@ -28,7 +28,10 @@ def measured() -> dict:
 
 def page(measured: dict) -> str:
     figure = Figure(figsize=(1, 1))
-    pictures = [report.picture(figure, "<best>", "jpeg", wide=True), report.picture(figure, "curve")]
+    pictures = [
+        report.picture(figure, "<best>", "jpeg", wide=True),
+        report.picture(figure, "curve"),
+    ]
     rows = [
         {"annotated": "14", "photographs": 421, "share": 0.588},
         {"annotated": "9 or fewer", "photographs": 0, "share": None},
@@ -37,7 +40,9 @@ def page(measured: dict) -> str:
 
 
 def test_a_page_says_what_was_measured(measured):
-    text = re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page(measured), flags=re.DOTALL))
+    text = re.sub(
+        r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page(measured), flags=re.DOTALL)
+    )
     for said in (
         "60.1 PCK@0.2, 95 % interval 58.1 to 61.9",
         "30.4 PCK@0.2 without a person box",
@@ -90,13 +95,17 @@ def test_a_note_says_what_and_how_to_repeat_it(measured):
     }
     results = {"validation": measured, "test": measured | shares(None)}
     origin = {"git.commit": "abc", "reproduce": "dvc exp run -S train.seed=3"}
-    lines = report.note(made_by, 4_120_000, {"train": 8000, "validation": 1000}, results, origin).splitlines()
+    sizes = {"train": 8000, "validation": 1000}
+    lines = report.note(made_by, 4_120_000, sizes, results, origin).splitlines()
     assert lines[2:4] == ["| validation | 60.1 | 60.1 | 40.2 |", "| test | – | – | 40.2 |"]
     assert "8,000 photographs of figures to train on, 1,000 to validate." in lines
     assert (
-        "4.1 million weights. Hourglasses: 2, channels 8, 16; input 64 px. Training: 1,200 steps of 8 photographs,"
-        " without discriminators, with the occlusion task, seed 3."
+        "4.1 million weights. Hourglasses: 2, channels 8, 16; input 64 px."
+        " Training: 1,200 steps of 8 photographs, without discriminators, with the occlusion task,"
+        " seed 3."
     ) in lines
     assert lines[-2:] == ["    git checkout abc", "    dvc exp run -S train.seed=3"]
     for unknown in ({}, {"git.commit": "abc"}):
-        assert "repeat" not in report.note(made_by, 1, {"train": 8, "validation": 1}, results, unknown)
+        assert "repeat" not in report.note(
+            made_by, 1, {"train": 8, "validation": 1}, results, unknown
+        )

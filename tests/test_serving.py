@@ -1,4 +1,5 @@
-"""The registered model behind a real `mlflow models serve`: right answers to many, one sentence to the rest."""
+"""The registered model behind a real `mlflow models serve`: right answers to many, one sentence to
+the rest."""
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,15 @@ from PIL import Image
 
 import servers
 import untrained
-from pipeline import figures, people, photograph, tracking, weights
+from conftest import ROOT
+from pipeline.networks import checkpoint
+from pipeline.photographs.estimator import PoseEstimator
+from pipeline.photographs.reading import read
 from pipeline.settings import load
-from stages import registry
+from pipeline.sources import drawn_people
+from pipeline.tracking import registry
+from pipeline.tracking.run import Run, training_run
 
-ROOT = Path(__file__).parents[1]
 NAME = "adversarial-posenet-lspet"
 PEOPLE = np.zeros((3, 14, 2))
 
@@ -39,11 +44,12 @@ def store(tmp_path_factory):
         yield folder
 
 
-def keep(folder: Path, score: float | None, originals: np.ndarray = PEOPLE) -> tracking.Run:
-    with tracking.training_run(load(ROOT / "params.yaml"), tags={"fingerprint": "a"}, resumed=False) as run:
+def keep(folder: Path, score: float | None, originals: np.ndarray = PEOPLE) -> Run:
+    settings, tags = load(ROOT / "params.yaml"), {"fingerprint": "a"}
+    with training_run(settings, tags=tags, resumed=False) as run:
         measured = {"pck_0.2": {"mean": score}}
         path = folder / "generator.safetensors"
-        registry.keep(run, path, weights.read_settings(path), measured, originals)
+        registry.keep(run, path, checkpoint.read_settings(path), measured, originals)
     return run
 
 
@@ -62,8 +68,9 @@ def test_the_champion_is_beaten_only_on_the_same_photographs(store):
     assert champion() == 6
     measured = {"pck_0.2": {"mean": 0.99}}
     path = store / "generator.safetensors"
-    registry.keep(run, path, weights.read_settings(path), measured, PEOPLE)  # it has one
-    assert champion() == 6 and len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 6
+    registry.keep(run, path, checkpoint.read_settings(path), measured, PEOPLE)  # it has one
+    assert champion() == 6
+    assert len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 6
 
 
 def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(store):
@@ -71,9 +78,11 @@ def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(sto
     assert "image: string (required)" in str(info.signature) and "box" in str(info.signature)
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1"))
     needed = (folder / "requirements.txt").read_text().splitlines()
-    assert f"torch=={torch.__version__.partition('+')[0]}" in needed and all("==" in line for line in needed)
+    assert f"torch=={torch.__version__.partition('+')[0]}" in needed
+    assert all("==" in line for line in needed)
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert {"artifacts/generator.safetensors", "code/pipeline/generator.py", "input_example.json"} <= names
+    code = {"code/pipeline/networks/generator.py", "code/pipeline/photographs/estimator.py"}
+    assert {"artifacts/generator.safetensors", "input_example.json"} | code <= names
     assert not any(name.endswith((".pkl", ".pickle", ".pt")) for name in names)
     model = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
     (answer,) = model.predict(model.input_example)
@@ -83,7 +92,8 @@ def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(sto
 @pytest.fixture(scope="module")
 def server(store):
     words = ("models", "serve", "-m", f"models:/{NAME}@champion", "--env-manager", "local")
-    with servers.running(*words, folder=store, log=store / "server.log", ready="/ping") as (address, _):
+    log = store / "server.log"
+    with servers.running(*words, folder=store, log=log, ready="/ping") as (address, _):
         yield address
 
 
@@ -98,15 +108,14 @@ def ask(server: str, *photographs: dict) -> requests.Response:
 
 
 def test_200_requests_from_8_clients_have_the_right_joints(server, store):
-    images = [figures.draw(seed=1, index=index)[0] for index in range(8)]
+    images = [drawn_people.draw(seed=1, index=index)[0] for index in range(8)]
     texts = [encoded(image) for image in images]
     boxes = [None, [10.0, 20.0, 90.0, 120.0]] * 4
-    generator, _ = weights.load(store / "generator.safetensors")
-    pixels = [photograph.read(base64.b64decode(text)) for text in texts]
-    given = [None if box is None else people.corners(*box) for box in boxes]
+    estimator = PoseEstimator.load(store / "generator.safetensors")
+    pixels = [read(base64.b64decode(text)) for text in texts]
     expected = [  # one by one, as the server: in bf16 a batch's size shows in the last bits
-        people.description(*people.find(generator, [image], [box], untrained.CACHE), image)
-        for image, box in zip(pixels, given, strict=True)
+        estimator.find([image], [box])[0].description()
+        for image, box in zip(pixels, boxes, strict=True)
     ]
 
     def client(number: int) -> None:
@@ -119,14 +128,15 @@ def test_200_requests_from_8_clients_have_the_right_joints(server, store):
             assert said["box_given"] == (boxes[which] is not None)
             for found, wanted in zip(said["joints"], expected[which]["joints"], strict=True):
                 assert found["name"] == wanted["name"]
-                assert abs(found["x"] - wanted["x"]) < 0.05 and abs(found["y"] - wanted["y"]) < 0.05
+                assert abs(found["x"] - wanted["x"]) < 0.05
+                assert abs(found["y"] - wanted["y"]) < 0.05
 
     with ThreadPoolExecutor(8) as clients:
         list(clients.map(client, range(8)))
 
 
 def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(server):
-    good = {"image": encoded(figures.draw(seed=1, index=0)[0])}
+    good = {"image": encoded(drawn_people.draw(seed=1, index=0)[0])}
     sentences = {
         "not base64": {"image": "no base64 at all!"},
         "not base64: ": {"image": "größe"},
@@ -161,7 +171,10 @@ def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(se
         b'{"inputs": [{"image": "AA", "box": "x"}]}',
         b'{"inputs": [[]]}',
     ]
-    bodies += [b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}', b'{"inputs": ' + b"[" * 500]
+    bodies += [
+        b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}',
+        b'{"inputs": ' + b"[" * 500,
+    ]
     for body in bodies:
         headers = {"Content-Type": "application/json"}
         answer = requests.post(f"{server}/invocations", data=body, headers=headers, timeout=60)

@@ -1,17 +1,19 @@
-"""params.yaml is read whole, each mistake in it is named, and DVC's copies know their main repository."""
+"""params.yaml is read whole, each mistake in it is named, and DVC's copies know their main
+repository."""
 
 import re
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from pipeline import PipelineError, settings
-from pipeline.settings import Settings, SettingsError, check, load, main_root
+from conftest import ROOT
+from pipeline import PipelineError
+from pipeline.paths import main_root
+from pipeline.settings import Settings, SettingsError, check, load
 
-PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+PARAMS = ROOT / "params.yaml"
 GROUPS = {name: field.annotation for name, field in Settings.model_fields.items()}
 
 
@@ -86,7 +88,11 @@ def test_value_out_of_range_is_named_with_what_is_allowed(values, change, start,
 
 def test_all_mistakes_are_named_at_once(values):
     lines = complaints(changed(values, train__batch=0, split__seed=-1, cache__blur=3))
-    assert {line.split(" ")[0].rstrip(":") for line in lines} == {"train.batch", "split.seed", "cache.blur"}
+    assert {line.split(" ")[0].rstrip(":") for line in lines} == {
+        "train.batch",
+        "split.seed",
+        "cache.blur",
+    }
 
 
 def test_missing_key_and_missing_group_are_named(values):
@@ -103,8 +109,14 @@ def test_missing_key_and_missing_group_are_named(values):
             ["train.input_sizes", "[128, 96] must end with cache.input_size 128"],
         ),
         ({"train__input_sizes": [80, 128]}, ["train.input_sizes [80]", "multiples of 32"]),
-        ({"train__validate_every": 75}, ["train", "validate_every", "75 must be a multiple of log_every 50"]),
-        ({"augment__scale": [1.25, 0.75]}, ["augment", "scale [1.25, 0.75] must be [smallest, largest]"]),
+        (
+            {"train__validate_every": 75},
+            ["train", "validate_every", "75 must be a multiple of log_every 50"],
+        ),
+        (
+            {"augment__scale": [1.25, 0.75]},
+            ["augment", "scale [1.25, 0.75] must be [smallest, largest]"],
+        ),
         (
             {"augment__occluder_size": [0.3, 0.1]},
             ["augment", "occluder_size [0.3, 0.1] must be [smallest, largest]"],
@@ -187,7 +199,7 @@ def test_main_root_is_found_from_a_folder_inside_the_repository(tmp_path, monkey
     assert main_root(tmp_path / "stages" / "deep") == tmp_path.resolve()
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path / "stages")
-    assert settings.main_root() == tmp_path.resolve()
+    assert main_root() == tmp_path.resolve()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +232,9 @@ def test_a_file_without_settings_is_refused_in_one_sentence(content, tmp_path):
 @pytest.mark.parametrize("name", ["quickstart.args", "gpu.args"])
 def test_the_overrides_that_come_with_the_project_are_valid(name):
     values = yaml.safe_load(PARAMS.read_text())
-    lines = [line for line in PARAMS.with_name(name).read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in PARAMS.with_name(name).read_text().splitlines() if not line.startswith("#")
+    ]
     assert len(lines) > 5
     for line in lines:
         flag, override = line.split()

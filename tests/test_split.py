@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.split import HASH_BITS, PARTS, difference_hash, near_duplicates, split
+from pipeline.data.split import HASH_BITS, PARTS, difference_hash, near_duplicates, split
 
 
 def picture(seed):
@@ -98,7 +98,8 @@ def test_split_is_decided_by_the_seed():
     assert (first == split(groups, 0.1, 0.1, seed=0)).all()
     other = split(groups, 0.1, 0.1, seed=1)
     assert (first != other).sum() > 20
-    assert len(set(np.flatnonzero(first == "test")) & set(range(20))) < 20  # not simply the first ones
+    # Not simply the first ones.
+    assert len(set(np.flatnonzero(first == "test")) & set(range(20))) < 20
 
 
 def test_split_does_not_depend_on_the_numbers_that_groups_bear():

@@ -1,3 +1,6 @@
+"""Runs in a real MLflow store: what is recorded, found again, resumed, and what fails quietly."""
+
+import ast
 import base64
 import csv
 import hashlib
@@ -9,18 +12,25 @@ import subprocess
 import sys
 import time
 import zlib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import mlflow
 import pytest
 import yaml
+from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 
 import servers
-from pipeline import settings, tracking
+from conftest import ROOT, git
+from pipeline import settings
+from pipeline.tracking import registry
+from pipeline.tracking import run as tracking_run
+from pipeline.tracking.provenance import digest
+from pipeline.tracking.run import Run, evaluation_run, training_run
+from pipeline.tracking.store import VIEW, TrackingError, alone, open_store, tracking_uri
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-SETTINGS = settings.load(REPOSITORY / "params.yaml")
+SETTINGS = settings.load(ROOT / "params.yaml")
 EXPERIMENT = f"adversarial-posenet-{SETTINGS.data.name}"
 VARIABLES = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME")
 
@@ -41,7 +51,7 @@ def root(tmp_path, monkeypatch, empty_database):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "60")
     folder = tmp_path / "main"
     folder.mkdir()
-    shutil.copy(REPOSITORY / "params.yaml", folder)
+    shutil.copy(ROOT / "params.yaml", folder)
     shutil.copy(empty_database, folder / "mlflow.db")
     monkeypatch.chdir(folder)
     return folder
@@ -56,8 +66,10 @@ def runs(store: mlflow.MlflowClient) -> list:
     return store.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
 
 
-def train(resumed: bool = False, fingerprint: str = "abc", fail: BaseException | None = None) -> str:
-    with tracking.training_run(
+def train(
+    resumed: bool = False, fingerprint: str = "abc", fail: BaseException | None = None
+) -> str:
+    with training_run(
         SETTINGS, tags={"fingerprint": fingerprint, "device": "cpu"}, resumed=resumed
     ) as run:
         run.log(50, {"train/loss": 2.0})
@@ -67,7 +79,8 @@ def train(resumed: bool = False, fingerprint: str = "abc", fail: BaseException |
 
 
 def curve(path: Path, rows: int, columns: int) -> None:
-    """A learning curve whose value is step + column / 100, the last column measured at every tenth row."""
+    """A learning curve whose value is step + column / 100, the last column measured at every tenth
+    row."""
     names = [f"train/metric_{k}" for k in range(columns - 1)] + ["val/pck_0.2/mean"]
     with path.open("w", newline="") as file:
         table = csv.writer(file)
@@ -82,7 +95,7 @@ def test_a_training_is_recorded_whole(root, tmp_path):
     note.write_bytes(b"weights")
     figure = Figure()
     figure.subplots().plot([0, 1])
-    with tracking.training_run(SETTINGS, tags={"fingerprint": "abc", "device": "cpu"}, resumed=False) as run:
+    with training_run(SETTINGS, tags={"fingerprint": "abc", "device": "cpu"}, resumed=False) as run:
         run.log(50, {"train/loss": 2.5, "val/pck_0.2/mean": 0.25, "train/nothing": float("nan")})
         run.log(100, {"train/loss": 1.5, "train/infinite": float("inf")})
         run.tag("model.sha256", "123")
@@ -98,11 +111,15 @@ def test_a_training_is_recorded_whole(root, tmp_path):
     assert found.data.params["train.alpha"] == str(SETTINGS.train.alpha)
     assert found.data.params["augment.scale"] == str(list(SETTINGS.augment.scale))
     assert len(found.data.params) == sum(len(group) for group in SETTINGS.model_dump().values())
-    assert {"fingerprint": "abc", "device": "cpu", "model.sha256": "123"}.items() <= found.data.tags.items()
+    assert {
+        "fingerprint": "abc",
+        "device": "cpu",
+        "model.sha256": "123",
+    }.items() <= found.data.tags.items()
     assert "resumed" not in found.data.tags and "dvc.exp" not in found.data.tags
     assert found.info.run_name.startswith("lspet-")
     artifacts = root / "mlartifacts" / EXPERIMENT / run.id / "artifacts"
-    assert (artifacts / "params.yaml").read_text() == (REPOSITORY / "params.yaml").read_text()
+    assert (artifacts / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
     assert (artifacts / "notes/hello.txt").read_text() == "hello"
     assert (artifacts / "model/weights.bin").read_bytes() == b"weights"
     assert (artifacts / "figures/line.png").read_bytes().startswith(b"\x89PNG")
@@ -111,7 +128,7 @@ def test_a_training_is_recorded_whole(root, tmp_path):
 
 def test_a_new_experiment_has_a_view_of_what_runs_are_chosen_by(root):
     train()
-    view = json.loads(client(root).get_experiment_by_name(EXPERIMENT).tags[tracking.VIEW])
+    view = json.loads(client(root).get_experiment_by_name(EXPERIMENT).tags[VIEW])
     state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
     assert view["name"] == "Results" and state["orderByKey"] == "metrics.`validation/pck_0.2/mean`"
     assert "params.`train.seed`" in state["selectedColumns"]
@@ -167,7 +184,7 @@ def test_system_metrics_go_on_where_they_stopped(root, monkeypatch):
         return [point.step for point in store.get_metric_history(run_id, name)]
 
     def watched(resumed: bool, enough: int) -> str:
-        with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=resumed) as run:
+        with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=resumed) as run:
             deadline = time.monotonic() + 20
             while len(points(run.id)) < enough and time.monotonic() < deadline:
                 time.sleep(0.1)
@@ -188,21 +205,17 @@ def test_the_name_of_the_dvc_experiment_names_the_run(root, monkeypatch):
     for name, sweep in (("bushy-newt", "bushy-newt"), ("alpha-12", "alpha")):
         monkeypatch.setenv("DVC_EXP_NAME", name)
         run = client(root).get_run(train())
-        assert run.info.run_name == run.data.tags["dvc.exp"] == name and run.data.tags["sweep"] == sweep
+        assert (
+            run.info.run_name == run.data.tags["dvc.exp"] == name
+            and run.data.tags["sweep"] == sweep
+        )
 
 
 def test_the_commit_and_whether_the_code_differs_from_it(root):
-    def git(*words):
-        subprocess.run(
-            ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True
-        )
-
-    git("init")
-    git("add", "params.yaml")
-    git("commit", "-m", "one")
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    git(root, "init")
+    git(root, "add", "params.yaml")
+    git(root, "commit", "-m", "one")
+    commit = git(root, "rev-parse", "HEAD").strip()
     (root / "notes.txt").write_text("not code")
     clean = client(root).get_run(train()).data.tags
     assert clean["git.commit"] == commit and clean["git.dirty"] == "false"
@@ -219,31 +232,44 @@ def test_the_commit_and_whether_the_code_differs_from_it(root):
 
 def test_a_store_that_fails_later_costs_a_warning_only(root, caplog, monkeypatch):
     caplog.set_level(logging.WARNING)
-    with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
         run.file(root / "missing.bin")
         run.log(50, {"no @ allowed": 1.0})
         run.log(100, {"train/loss": 1.0})  # the pause
-        monkeypatch.setattr(tracking.time, "monotonic", lambda: 1e12)
+        monkeypatch.setattr(tracking_run.time, "monotonic", lambda: 1e12)
         run.log(150, {"train/loss": 2.0})
     assert len([record for record in caplog.records if "not tracked" in record.message]) == 2
     history = client(root).get_metric_history(run.id, "train/loss")
     assert [point.step for point in history] == [150]
 
 
+def test_what_a_store_answers_is_handed_on_and_what_it_cannot_answer_costs_a_warning(root, caplog):
+    caplog.set_level(logging.WARNING)
+    store, known = open_store(SETTINGS.data.name), train()
+    assert Run(store, known).origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
+    assert not caplog.records
+    unknown = Run(store, "0" * 32)
+    assert unknown.origin == {}
+    assert unknown.model(Path("code.py"), {}, [], ()) is None
+    warned = [record for record in caplog.records if record.name == tracking_run.__name__]
+    assert [record.levelname for record in warned] == ["WARNING"] * 2
+    assert all("not tracked: MlflowException: " in record.message for record in warned)
+
+
 def test_an_evaluation_finds_the_training_of_its_weights(root, tmp_path):
     weights, other = tmp_path / "pose.safetensors", tmp_path / "other.safetensors"
     weights.write_bytes(b"some weights")
     other.write_bytes(b"other weights")
-    assert tracking.digest(weights) == hashlib.sha256(b"some weights").hexdigest()
+    assert digest(weights) == hashlib.sha256(b"some weights").hexdigest()
     trained = []
     for path in (weights, weights, other):
-        with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
             run.log(50, {"train/loss": 2.0})
-            run.tag("model.sha256", tracking.digest(path))
+            run.tag("model.sha256", digest(path))
         trained.append(run.id)
         time.sleep(0.01)
     ended = client(root).get_run(trained[1]).info.end_time
-    with tracking.evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
+    with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
         run.log(9500, {"test/pck_0.2/mean": 0.75})
         run.text("locked", "dvc.lock")
         assert client(root).get_run(run.id).info.status == "FINISHED"
@@ -261,13 +287,13 @@ def test_weights_from_elsewhere_are_imported_once(root, tmp_path):
     curve(table, rows=200, columns=25)
     partial = {"data": {"name": "lspet"}, "train": {"alpha": 0.02, "input_sizes": [96, 128]}}
     start = time.monotonic()
-    with tracking.evaluation_run(partial, weights, table) as run:
+    with evaluation_run(partial, weights, table) as run:
         run.log(10_000, {"test/pck_0.2/mean": 0.5})
     assert time.monotonic() - start < 10
     (found,) = runs(client(root))
     assert found.info.run_id == run.id and found.info.status == "FINISHED"
     assert found.data.tags["imported"] == "true"
-    assert found.data.tags["model.sha256"] == tracking.digest(weights)
+    assert found.data.tags["model.sha256"] == digest(weights)
     assert found.data.params == {
         "data.name": "lspet",
         "train.alpha": "0.02",
@@ -280,7 +306,7 @@ def test_weights_from_elsewhere_are_imported_once(root, tmp_path):
     ]
     sparse = client(root).get_metric_history(run.id, "val/pck_0.2/mean")
     assert [point.step for point in sparse] == list(range(500, 10_001, 500))
-    with pytest.raises(RuntimeError), tracking.evaluation_run(partial, weights, table) as again:
+    with pytest.raises(RuntimeError), evaluation_run(partial, weights, table) as again:
         raise RuntimeError
     assert again.id == run.id and len(runs(client(root))) == 1
     assert client(root).get_run(run.id).info.status == "FINISHED"
@@ -290,7 +316,7 @@ def test_weights_from_elsewhere_are_imported_once(root, tmp_path):
 def test_weights_without_a_curve_or_a_name_are_imported_too(root, tmp_path):
     weights = tmp_path / "pose.safetensors"
     weights.write_bytes(b"bare weights")
-    with tracking.evaluation_run({"train": {"alpha": 0.5}}, weights, tmp_path / "none.csv") as run:
+    with evaluation_run({"train": {"alpha": 0.5}}, weights, tmp_path / "none.csv") as run:
         pass
     found = client(root).get_run(run.id)
     assert found.data.params == {"train.alpha": "0.5"} and found.info.status == "FINISHED"
@@ -327,11 +353,12 @@ def test_a_deleted_experiment_comes_back(root):
 BOTH = """
 import sys
 from pathlib import Path
-from pipeline import settings, tracking
+from pipeline import settings
+from pipeline.tracking.run import training_run
 assert "torch" not in sys.modules
 Path(sys.argv[1]).touch()
 while len(list(Path().glob("*.ready"))) < 2: pass
-with tracking.training_run(settings.load(), tags={"fingerprint": sys.argv[1]}, resumed=False) as run:
+with training_run(settings.load(), tags={"fingerprint": sys.argv[1]}, resumed=False) as run:
     run.log(50, {"train/loss": 2.0})
 assert "torch" not in sys.modules
 """
@@ -339,7 +366,7 @@ assert "torch" not in sys.modules
 
 def test_two_processes_make_the_database_at_once_and_in_silence(root):
     (root / "mlflow.db").unlink()
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     # Not a test's environment: MLflow is stricter there.
     environment.pop("PYTEST_CURRENT_TEST", None)
     both = [
@@ -351,17 +378,32 @@ def test_two_processes_make_the_database_at_once_and_in_silence(root):
         )
         for name in ("one.ready", "two.ready")
     ]
-    assert [(process.communicate(timeout=90)[0].decode(), process.returncode) for process in both] == [
-        ("", 0)
-    ] * 2
-    assert {run.data.tags["fingerprint"] for run in runs(client(root))} == {"one.ready", "two.ready"}
+    assert [
+        (process.communicate(timeout=90)[0].decode(), process.returncode) for process in both
+    ] == [("", 0)] * 2
+    assert {run.data.tags["fingerprint"] for run in runs(client(root))} == {
+        "one.ready",
+        "two.ready",
+    }
     assert all(run.info.status == "FINISHED" for run in runs(client(root)))
+
+
+def test_one_at_a_time_holds_the_lock_beside_a_local_database(root):
+    other = FileLock(root / "mlflow.db.lock")
+    with alone(tracking_uri()), pytest.raises(Timeout):
+        other.acquire(timeout=0)
+    with other, pytest.raises(Timeout):
+        alone(tracking_uri()).acquire(timeout=0)
+    with alone(tracking_uri()):
+        pass
+    with other, alone("sqlite:///:memory:"), alone("http://127.0.0.1"):
+        assert [path.name for path in root.glob("*.lock")] == ["mlflow.db.lock"]
 
 
 def test_an_unreachable_server_is_named(root, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{servers.free_port()}")
-    with pytest.raises(tracking.TrackingError, match="MLFLOW_TRACKING_URI") as caught:
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI") as caught:
         train()
     assert "secret" not in str(caught.value)
 
@@ -370,7 +412,7 @@ def test_a_database_that_cannot_be_made_is_named_at_once(root, monkeypatch):
     (root / "file").write_text("")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///file/mlflow.db")
     start = time.monotonic()
-    with pytest.raises(tracking.TrackingError, match="file/mlflow.db"):
+    with pytest.raises(TrackingError, match="file/mlflow.db"):
         train()
     assert time.monotonic() - start < 5
 
@@ -380,7 +422,39 @@ def test_a_folder_with_odd_signs_in_its_name(root, monkeypatch):
     monkeypatch.chdir(odd)
     run_id = train()
     assert (odd / "mlartifacts" / EXPERIMENT / run_id / "artifacts" / "params.yaml").is_file()
-    assert mlflow.MlflowClient(tracking_uri=tracking.tracking_uri()).get_run(run_id).info.status == "FINISHED"
+    assert (
+        mlflow.MlflowClient(tracking_uri=tracking_uri()).get_run(run_id).info.status == "FINISHED"
+    )
+
+
+def packages_of(file: Path) -> set[str]:
+    """What other than Python and this project a file of the project imports, and those that it
+    imports."""
+    packages, seen, files = set(), set(), {file}
+    while files - seen:
+        file = (files - seen).pop()
+        seen.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names = {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            else:
+                continue
+            packages |= {name.partition(".")[0] for name in names}
+            paths = {ROOT / (name.replace(".", "/") + ".py") for name in names}
+            files |= {path for path in paths if path.is_file()}
+    return packages - sys.stdlib_module_names - {"pipeline"}
+
+
+def test_a_served_model_asks_for_the_packages_that_its_code_imports():
+    packages = packages_of(registry.SERVING) - {"onnxruntime"}  # its weights are no ONNX file
+    known = packages_distributions()
+    asked = {
+        next((each for each in map(str.lower, known[name]) if each in registry.PACKAGES), name)
+        for name in packages
+    }
+    assert asked == set(registry.PACKAGES) and "array-api-compat" in asked
 
 
 @pytest.fixture
@@ -396,7 +470,10 @@ def server(root, tmp_path, empty_database):
         str(folder / "kept"),
     )
     words = ("server", "--workers", "1", *places)
-    with servers.running(*words, folder=folder, log=folder / "log", ready="/health") as (address, process):
+    with servers.running(*words, folder=folder, log=folder / "log", ready="/health") as (
+        address,
+        process,
+    ):
         yield address, folder, process
 
 
@@ -408,22 +485,24 @@ def test_a_server_takes_all_and_may_vanish(root, tmp_path, server, monkeypatch, 
     weights.write_bytes(b"served weights")
     with pytest.raises(KeyboardInterrupt):
         train(fail=KeyboardInterrupt())
-    with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=True) as run:
-        run.tag("model.sha256", tracking.digest(weights))
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=True) as run:
+        run.tag("model.sha256", digest(weights))
         run.file(weights, "model")
     store = mlflow.MlflowClient(tracking_uri=uri)
     assert [found.info.run_id for found in runs(store)] == [run.id]
-    assert [path.read_bytes() for path in (folder / "kept").rglob("pose.safetensors")] == [b"served weights"]
+    assert [path.read_bytes() for path in (folder / "kept").rglob("pose.safetensors")] == [
+        b"served weights"
+    ]
     assert not (root / "mlartifacts").exists() and run.id in run.hint
     curve(tmp_path / "curve.csv", rows=100, columns=12)
-    with tracking.evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
+    with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
         evaluation.log(9500, {"test/pck_0.2/mean": 0.75})
     assert evaluation.id == run.id and store.get_run(run.id).info.status == "FINISHED"
     weights.write_bytes(b"unknown weights")
-    with tracking.evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
+    with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
         pass
     assert len(store.get_metric_history(evaluation.id, "train/metric_3")) == 100
-    with tracking.training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
         servers.stop(process)
         run.log(50, {"train/loss": 2.0})
     assert "not tracked" in caplog.text

@@ -4,6 +4,7 @@ Run as a program, `python tests/test_training.py FOLDER`, it is the training tha
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,29 @@ import pytest
 import torch
 import yaml
 
-from pipeline import augmentation, cache, heatmaps, losses, settings, training, weights
+from conftest import CPU, ROOT
+from pipeline import settings
+from pipeline.data import targets
+from pipeline.data.crops import Crops
+from pipeline.data.targets import Targets
+from pipeline.networks import heatmaps
+from pipeline.networks.checkpoint import save
+from pipeline.networks.generator import MEAN, SCALE
+from pipeline.skeleton import JOINTS, NECK
+from pipeline.training import losses
+from pipeline.training.batches import (
+    Batch,
+    Photographs,
+    augmented_batch,
+    input_size,
+    order,
+    plain_batch,
+)
+from pipeline.training.loop import train
+from pipeline.training.optimisation import schedule
+from pipeline.training.state import TrainingError, TrainingState, dependencies, fingerprint
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-CPU = torch.device("cpu")
-NECK = 12
+pytestmark = pytest.mark.usefixtures("one_thread")  # a killed training is compared with a whole one
 TINY = {
     "cache.input_size": 32,
     "cache.heatmap_size": 8,
@@ -68,19 +87,11 @@ STILL = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """The networks are tiny; and a killed training is compared with one of another process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def tiny(**changes) -> settings.Settings:
     """params.yaml made tiny; `train__steps=3` changes train.steps."""
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    for name, value in (TINY | {key.replace("__", "."): each for key, each in changes.items()}).items():
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    changed = TINY | {key.replace("__", "."): value for key, value in changes.items()}
+    for name, value in changed.items():
         group, key = name.split(".")
         assert key in values[group]
         values[group][key] = value
@@ -97,8 +108,9 @@ def photographs(tmp_path):
     return make_photographs(tmp_path)
 
 
-def make_photographs(folder: Path) -> training.Photographs:
-    """Twelve crops of noise; from torso to head all is annotated, some of the rest is not; a few are hidden."""
+def make_photographs(folder: Path) -> Photographs:
+    """Twelve crops of noise; from torso to head all is annotated, some of the rest is not; a few
+    are hidden."""
     rng = np.random.default_rng(0)
     points = rng.uniform(10, 38, (12, 14, 2)).astype(np.float32)
     missing = np.zeros((12, 14), dtype=bool)
@@ -106,7 +118,8 @@ def make_photographs(folder: Path) -> training.Photographs:
     missing[:, [2, 9, 12, 13]] = False
     missing[:, 0] = np.arange(12) % 2 == 0
     points[missing] = np.nan
-    crops = cache.Crops(
+    crops = Crops(
+        geometry=tiny().cache.geometry,
         images=rng.integers(0, 256, (12, 48, 48, 3), dtype=np.uint8),
         points=points,
         annotated=~missing,
@@ -114,24 +127,42 @@ def make_photographs(folder: Path) -> training.Photographs:
         originals=2.0 * points.astype(np.float64) + 5,
         affines=np.tile([[2.0, 0.0, 5.0], [0.0, 2.0, 5.0]], (12, 1, 1)),
     )
-    cache.save_heatmaps(folder / "heatmaps.npz", cache.target_heatmaps(crops, tiny().cache))
-    targets = cache.load_heatmaps(folder / "heatmaps.npz")
-    return training.Photographs(crops, targets, train=np.arange(8), validation=np.arange(8, 12), device=CPU)
+    return Photographs(
+        crops,
+        at_rest(crops, folder / "heatmaps.npz"),
+        train=np.arange(8),
+        validation=np.arange(8, 12),
+        device=CPU,
+    )
+
+
+def at_rest(crops: Crops, path: Path) -> Targets:
+    """The targets of crops, written and read."""
+    targets.save(path, targets.targets_of(crops))
+    return targets.load(path)
+
+
+def tasks(maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Pose maps (B, 14, h, h), and occlusion maps where there are some, of maps (B, T 14, h, h)."""
+    return maps.split(len(JOINTS), dim=1)
+
+
+def pose_maps(batch: Batch) -> torch.Tensor:
+    return tasks(batch.maps)[0]
 
 
 def run(photographs, config, checkpoint: Path, report=None, state=None, save_every=1000):
     """A training to its end, and its state."""
-    state = state or training.TrainingState(config, CPU)
-    training.train(
-        state, photographs, config, checkpoint, report or (lambda _step, _row: None), save_every=save_every
-    )
+    state, report = state or TrainingState(config, CPU), report or (lambda _step, _row: None)
+    train(state, photographs, config, checkpoint, report, save_every=save_every)
     return state
 
 
 def test_a_training_is_shown_where_its_validation_part_is_measured(photographs, tmp_path):
-    config, shown, reported = tiny(train__steps=7, train__log_every=1, train__validate_every=3), [], {}
-    state = training.TrainingState(config, CPU)
-    training.train(
+    config = tiny(train__steps=7, train__log_every=1, train__validate_every=3)
+    shown, reported = [], {}
+    state = TrainingState(config, CPU)
+    train(
         state,
         photographs,
         config,
@@ -139,7 +170,8 @@ def test_a_training_is_shown_where_its_validation_part_is_measured(photographs, 
         lambda step, row: reported.update({step: row}),
         lambda state: shown.append(state.step),
     )
-    assert shown == [3, 6, 7] == [step for step, row in reported.items() if "val/reconstruction" in row]
+    measured = [step for step, row in reported.items() if "val/reconstruction" in row]
+    assert shown == [3, 6, 7] == measured
 
 
 @pytest.fixture
@@ -151,10 +183,12 @@ def play(photographs, tmp_path):
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     """Are all weights and statistics equal, bit for bit?"""
     ours, theirs = one.state_dict(), other.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(ours[name], theirs[name]) for name in ours
+    )
 
 
-def rows(state: training.TrainingState, name: str) -> list[float]:
+def rows(state: TrainingState, name: str) -> list[float]:
     return [row[name] for row in state.history if name in row]
 
 
@@ -185,7 +219,9 @@ def test_the_discriminators_do_not_learn_from_the_loss_of_the_generator(play):
     fooled, ignored = play(**one_step), play(**one_step, train__alpha=0.0, train__beta=0.0)
     assert not same(fooled.generator, ignored.generator)
     assert same(fooled.pose, ignored.pose) and same(fooled.confidence, ignored.confidence)
-    assert all(each.requires_grad for each in (*fooled.pose.parameters(), *fooled.confidence.parameters()))
+    assert all(
+        each.requires_grad for each in (*fooled.pose.parameters(), *fooled.confidence.parameters())
+    )
 
 
 def test_the_game_starts_after_the_share_of_the_steps_that_is_asked_for(play):
@@ -214,18 +250,21 @@ def test_a_joint_that_is_not_annotated_is_blank_in_real_and_fake_maps_and_has_no
     photographs, tmp_path, monkeypatch, occlusion
 ):
     config = tiny(train__steps=1, train__input_sizes=[32], model__occlusion=occlusion)
-    mask = training.augmented_batch(0, photographs, config).mask
+    mask = augmented_batch(0, photographs, config).mask
     assert 0 < mask.mean() < 1
-    state, seen, judged = training.TrainingState(config, CPU), {"pose": [], "confidence": []}, []
+    state, seen, judged = TrainingState(config, CPU), {"pose": [], "confidence": []}, []
     loss = losses.discriminator_loss
-    monkeypatch.setattr(losses, "discriminator_loss", lambda *given: judged.append(given) or loss(*given))
+    monkeypatch.setattr(
+        losses, "discriminator_loss", lambda *given: judged.append(given) or loss(*given)
+    )
     for name, inputs in seen.items():
         seen_by(getattr(state, name), inputs)
     run(photographs, config, tmp_path / "checkpoint.pt", state=state)
 
     for name, (learning, fooling) in seen.items():
-        kinds = [learning[-2:], fooling[-2:]] if occlusion else [learning[-1:], fooling[-1:]]
-        assert len(learning) == len(kinds[0]) + (name == "pose")  # P alone has the images
+        kinds = [tasks(learning[-1]), tasks(fooling[-1])]
+        assert len(kinds[0]) == len(kinds[1]) == 1 + occlusion
+        assert len(learning) == len(fooling) == 1 + (name == "pose")  # P alone has the images
         for both, fake in zip(*kinds, strict=True):
             real, first_fake = both.chunk(2)
             assert torch.equal(first_fake, fake)
@@ -240,12 +279,11 @@ def test_a_joint_that_is_not_annotated_is_blank_in_real_and_fake_maps_and_has_no
 
 def test_a_joint_that_is_not_annotated_gives_the_generator_no_gradient(photographs, tmp_path):
     config = tiny(train__steps=1, train__input_sizes=[32])
-    mask = training.augmented_batch(0, photographs, config).mask
-    state, gradients = training.TrainingState(config, CPU), []
+    mask = augmented_batch(0, photographs, config).mask
+    state, gradients = TrainingState(config, CPU), []
 
     def keep(_module, _inputs, outputs):
-        outputs[-1].pose.register_hook(gradients.append)
-        outputs[-1].occlusion.register_hook(gradients.append)
+        outputs[-1].register_hook(lambda gradient: gradients.extend(tasks(gradient)))
 
     state.generator.register_forward_hook(keep)
     run(photographs, config, tmp_path / "checkpoint.pt", state=state)
@@ -265,50 +303,61 @@ def test_the_variants_of_the_ablation_see_the_same_images_occluders_and_schedule
         for adversarial in (False, True)
     ]
     for step in range(4):
-        first, *others = (training.augmented_batch(step, photographs, each) for each in variants)
+        first, *others = (augmented_batch(step, photographs, each) for each in variants)
+        alone, alike, *both = (tasks(each.maps) for each in (first, *others))
+        assert len(alone) == len(alike) == 1 and [len(each) for each in both] == [2, 2]
+        assert torch.equal(both[0][1], both[1][1])
         for other in others:
-            for one, another in zip(first, other, strict=True):
+            for name in ("images", "points", "mask"):
+                one, another = getattr(first, name), getattr(other, name)
                 assert torch.equal(torch.nan_to_num(one, -1), torch.nan_to_num(another, -1))
-        assert len({training.schedule(step, each.train) for each in variants}) == 1
+            assert torch.equal(pose_maps(first), pose_maps(other))
+        assert len({schedule(step, each.train) for each in variants}) == 1
 
 
 def test_the_variants_of_the_ablation_start_from_the_same_weights():
     with_game, without = (
-        training.TrainingState(tiny(train__adversarial=adversarial), CPU) for adversarial in (True, False)
+        TrainingState(tiny(train__adversarial=adversarial), CPU) for adversarial in (True, False)
     )
     assert same(with_game.generator, without.generator)
-    single = training.TrainingState(tiny(model__occlusion=False), CPU)
+    single = TrainingState(tiny(model__occlusion=False), CPU)
     assert torch.equal(single.generator.stem[1].weight, with_game.generator.stem[1].weight)
 
 
-def test_a_batch_without_augmentation_is_the_middle_of_the_crops_with_the_cached_heatmaps(photographs):
-    marked = cache.Heatmaps(
+def test_a_batch_without_augmentation_is_the_middle_of_the_crops_with_the_cached_heatmaps(
+    photographs,
+):
+    marked = Targets(
         x=np.full((12, 14, 8), 0.5, np.float16),
         y=np.full((12, 14, 8), 0.25, np.float16),
     )
     points = photographs.crops.points.copy()
     points[5, 3] = [24, 12]
-    photographs = replace(photographs, crops=replace(photographs.crops, points=points), targets=marked)
-    batch = training.plain_batch(np.array([5, 2]), photographs, tiny())
+    photographs = replace(
+        photographs, crops=replace(photographs.crops, points=points), targets=marked
+    )
+    batch = plain_batch(np.array([5, 2]), photographs, occlusion=True)
 
     assert batch.images.shape == (2, 3, 32, 32)
     assert batch.images[0, 1, 4, 9].item() == pytest.approx(
-        (photographs.crops.images[5, 8 + 4, 8 + 9, 1] / 255 - augmentation.MEAN) / augmentation.SCALE
+        (photographs.crops.images[5, 8 + 4, 8 + 9, 1] / 255 - MEAN) / SCALE
     )
     # Crop px 24 and 12 are input px 16 and 4; a heatmap px covers 4 of them.
     assert batch.points[0, 3].tolist() == [16.5 / 4 - 0.5, 4.5 / 4 - 0.5]
-    assert (batch.pose == 0.125).all()
+    pose, occlusion = tasks(batch.maps)
+    assert (pose == 0.125).all()
     hidden = torch.from_numpy(photographs.crops.occluded[[5, 2]])
-    assert (batch.occlusion[hidden] == 0.125).all() and (batch.occlusion[~hidden] == 0).all()
+    assert (occlusion[hidden] == 0.125).all() and (occlusion[~hidden] == 0).all()
     assert torch.equal(batch.mask.bool(), torch.from_numpy(photographs.crops.annotated[[5, 2]]))
 
 
 def test_augmentation_that_changes_nothing_gives_the_batch_without_augmentation(photographs):
     config = still()
-    plain = training.plain_batch(training.order(0, photographs.train, config.train), photographs, config)
-    augmented = training.augmented_batch(0, photographs, config)
+    plain = plain_batch(order(0, photographs.train, config.train), photographs, occlusion=True)
+    augmented = augmented_batch(0, photographs, config)
     assert torch.equal(augmented.mask, plain.mask)
-    for name in ("images", "points", "pose", "occlusion"):
+    assert len(tasks(plain.maps)) == 2
+    for name in ("images", "points", "maps"):
         one, other = getattr(augmented, name).nan_to_num(-1), getattr(plain, name).nan_to_num(-1)
         assert torch.allclose(one, other, atol=2e-3), name  # the cache keeps half precision
 
@@ -318,30 +367,30 @@ def test_a_joint_that_leaves_the_input_does_not_count(photographs):
     points[:, NECK] = [24, 4]  # in the stored crop, above the input
     points[:, NECK + 1] = [24, 9]
     photographs = replace(photographs, crops=replace(photographs.crops, points=points))
-    batch = training.augmented_batch(0, photographs, still())
+    batch = augmented_batch(0, photographs, still())
     assert batch.mask[:, NECK:].tolist() == [[0, 1]] * 3
-    assert (batch.pose[:, NECK] == 0).all() and batch.points[:, NECK].isnan().all()
-    assert (batch.pose[:, NECK + 1].amax((-2, -1)) > 0.5).all()
+    assert (pose_maps(batch)[:, NECK] == 0).all() and batch.points[:, NECK].isnan().all()
+    assert (pose_maps(batch)[:, NECK + 1].amax((-2, -1)) > 0.5).all()
 
 
 def test_targets_follow_the_moved_joints_and_sizes(photographs):
     config = tiny()
     for step, size in enumerate([16, 16, 32, 32]):
-        batch = training.augmented_batch(step, photographs, config)
+        batch = augmented_batch(step, photographs, config)
         assert batch.images.shape == (3, 3, size, size)
         expected = heatmaps.render(batch.points, size // 4, config.cache.sigma)
-        assert torch.equal(batch.pose, expected)
+        assert torch.equal(pose_maps(batch), expected)
         assert torch.equal(batch.mask, (~batch.points.isnan().any(-1)).float())
 
 
 def test_with_augmentation_off_the_crops_are_trained_on_as_they_are(photographs, tmp_path):
-    config, seen = tiny(augment__enabled=False, train__input_sizes=[32], train__validate_every=4), []
-    state = training.TrainingState(config, CPU)
+    config = tiny(augment__enabled=False, train__input_sizes=[32], train__validate_every=4)
+    state, seen = TrainingState(config, CPU), []
     state.generator.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     run(photographs, config, tmp_path / "checkpoint.pt", state=state)
     for step, images in enumerate(seen[:4]):
-        some = training.order(step, photographs.train, config.train)
-        assert torch.equal(images, training.plain_batch(some, photographs, config).images)
+        indices = order(step, photographs.train, config.train)
+        assert torch.equal(images, plain_batch(indices, photographs, True).images)
 
 
 @pytest.mark.parametrize(
@@ -357,11 +406,11 @@ def test_with_augmentation_off_the_crops_are_trained_on_as_they_are(photographs,
 )
 def test_the_learning_rate_warms_up_and_falls_to_zero_as_a_cosine(step, factor):
     config = tiny(train__steps=100, train__warmup=10).train
-    assert training.schedule(step, config) == pytest.approx(factor, abs=1e-12)
+    assert schedule(step, config) == pytest.approx(factor, abs=1e-12)
 
 
 def test_without_warm_up_the_learning_rate_starts_at_its_peak():
-    assert training.schedule(0, tiny(train__steps=100, train__warmup=0).train) == 1
+    assert schedule(0, tiny(train__steps=100, train__warmup=0).train) == 1
 
 
 def test_the_generator_follows_the_schedule_and_the_discriminators_keep_their_rate(play):
@@ -376,34 +425,34 @@ def test_the_generator_follows_the_schedule_and_the_discriminators_keep_their_ra
 def test_the_input_grows_in_equal_shares_of_the_steps():
     sides = {"cache__input_size": 48, "cache__heatmap_size": 12, "train__input_sizes": [16, 32, 48]}
     config = tiny(train__steps=10, **sides).train
-    assert [training.input_size(step, config) for step in range(10)] == [16] * 4 + [32] * 3 + [48] * 3
+    assert [input_size(step, config) for step in range(10)] == [16] * 4 + [32] * 3 + [48] * 3
 
 
 def test_an_epoch_shows_each_photograph_at_most_once_and_the_next_in_another_order():
     config, indices = tiny(train__batch=3).train, np.array([2, 3, 5, 7, 11, 13, 17, 19])
-    epochs = [[training.order(2 * epoch + k, indices, config) for k in (0, 1)] for epoch in range(3)]
+    epochs = [[order(2 * epoch + k, indices, config) for k in (0, 1)] for epoch in range(3)]
     shown = [np.concatenate(epoch).tolist() for epoch in epochs]
     for epoch in shown:
         assert len(epoch) == len(set(epoch)) == 6 and set(epoch) <= set(indices.tolist())
     assert shown[0] != shown[1] != shown[2] != shown[0]
-    assert np.concatenate([training.order(k, indices, config) for k in (0, 1)]).tolist() == shown[0]
+    assert np.concatenate([order(k, indices, config) for k in (0, 1)]).tolist() == shown[0]
     other_seed = tiny(train__batch=3, train__seed=1).train
-    assert training.order(0, indices, other_seed).tolist() != shown[0][:3]
+    assert order(0, indices, other_seed).tolist() != shown[0][:3]
 
 
 def test_a_batch_larger_than_the_training_part_is_all_of_it():
     indices = np.arange(5)
-    shown = training.order(3, indices, tiny(train__batch=32).train)
+    shown = order(3, indices, tiny(train__batch=32).train)
     assert sorted(shown.tolist()) == indices.tolist()
 
 
 # The result, repeated and interrupted
 
 
-def equal_files(one: training.TrainingState, other: training.TrainingState, folder: Path) -> bool:
+def equal_files(one: TrainingState, other: TrainingState, folder: Path) -> bool:
     paths = folder / "one.safetensors", folder / "other.safetensors"
     for path, state in zip(paths, (one, other), strict=True):
-        weights.save(path, state.averaged.module, {"model": {}})
+        save(path, state.averaged.module, {"model": {}})
     return paths[0].read_bytes() == paths[1].read_bytes()
 
 
@@ -427,7 +476,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
 ):
     config, checkpoint = tiny(train__log_every=log_every), tmp_path / "stopped.pt"
     whole = play(train__log_every=log_every)
-    state, images_seen = training.TrainingState(config, CPU), []
+    state, images_seen = TrainingState(config, CPU), []
 
     def stop(_module, images):
         if len(images_seen) == 3:  # in the fourth step
@@ -438,7 +487,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
     with pytest.raises(Stopped):
         run(photographs, config, checkpoint, state=state, save_every=1)
 
-    state = training.TrainingState(config, CPU)
+    state = TrainingState(config, CPU)
     state.restore(checkpoint)
     assert state.step == saved and state.history == whole.history[: saved // log_every]
     run(photographs, config, checkpoint, state=state)
@@ -456,7 +505,7 @@ def test_a_training_that_fails_while_it_reports_leaves_the_last_saved_state(phot
     checkpoint = tmp_path / "stopped.pt"
     with pytest.raises(Stopped):
         run(photographs, tiny(), checkpoint, fail, save_every=1)
-    state = training.TrainingState(tiny(), CPU)
+    state = TrainingState(tiny(), CPU)
     state.restore(checkpoint)
     assert state.step == 2 and [row["step"] for row in state.history] == [1, 2]
 
@@ -465,10 +514,11 @@ KILLED = {"train__steps": 30, "train__validate_every": 15}
 
 
 def killed_training(folder: Path) -> None:
-    """Train, or go on, saving every step and telling each; the first time, wait at step 20 to be killed."""
+    """Train, or go on, saving every step and telling each; the first time, wait at step 20 to be
+    killed."""
     torch.set_num_threads(1)
     config, checkpoint = tiny(**KILLED), folder / "checkpoint.pt"
-    state = training.TrainingState(config, CPU)
+    state = TrainingState(config, CPU)
     if checkpoint.exists():
         state.restore(checkpoint)
     start = state.step
@@ -482,13 +532,20 @@ def killed_training(folder: Path) -> None:
     run(make_photographs(folder), config, checkpoint, tell, state, save_every=1)
 
 
-def test_a_training_that_was_killed_goes_on_in_another_process_as_if_it_had_not_been(play, tmp_path):
+def test_a_training_that_was_killed_goes_on_in_another_process_as_if_it_had_not_been(
+    play, tmp_path
+):
     whole = play(**KILLED)
     folder = tmp_path / "killed"
     folder.mkdir()
     command = [sys.executable, __file__, str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    pipe = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipe = {
+        "env": environment,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+        "text": True,
+    }
     with subprocess.Popen(command, **pipe) as process:
         for line in process.stdout:
             if line.strip() == "7":
@@ -498,7 +555,7 @@ def test_a_training_that_was_killed_goes_on_in_another_process_as_if_it_had_not_
     second = subprocess.run(command, check=True, **pipe).stdout.split()
     assert second[0] == "from" and 6 <= int(second[1]) < 20
 
-    state = training.TrainingState(tiny(**KILLED), CPU)
+    state = TrainingState(tiny(**KILLED), CPU)
     state.restore(folder / "checkpoint.pt")
     assert state.step == 30
     for name in ("generator", "pose", "confidence", "averaged"):
@@ -510,24 +567,24 @@ def test_a_training_that_was_killed_goes_on_in_another_process_as_if_it_had_not_
 def test_a_file_that_is_no_saved_training_is_named_with_what_to_do(tmp_path):
     path = tmp_path / "garbage.pt"
     path.write_bytes(b"\x00garbage" * 100)
-    with pytest.raises(training.TrainingError, match=r"(?s)garbage\.pt: not a saved training.*delete it"):
-        training.TrainingState(tiny(), CPU).restore(path)
+    with pytest.raises(TrainingError, match=r"(?s)garbage\.pt: not a saved training.*delete it"):
+        TrainingState(tiny(), CPU).restore(path)
 
 
 @pytest.mark.parametrize("part", ["generator", "optimiser_pose", "step"])
 def test_a_saved_training_with_a_part_missing_is_refused(tmp_path, part):
     path = tmp_path / "saved.pt"
-    training.TrainingState(tiny(), CPU).save(path)
+    TrainingState(tiny(), CPU).save(path)
     saved = torch.load(path, weights_only=True)
     del saved[part]
     torch.save(saved, path)
-    with pytest.raises(training.TrainingError, match=r"saved\.pt: not a saved training"):
-        training.TrainingState(tiny(), CPU).restore(path)
+    with pytest.raises(TrainingError, match=r"saved\.pt: not a saved training"):
+        TrainingState(tiny(), CPU).restore(path)
 
 
 def test_the_saved_training_is_whole_at_any_moment(tmp_path, monkeypatch):
     path = tmp_path / "folder" / "saved.pt"
-    state = training.TrainingState(tiny(), CPU)
+    state = TrainingState(tiny(), CPU)
     state.save(path)
     assert [each.name for each in path.parent.iterdir()] == ["saved.pt"]
     before = path.read_bytes()
@@ -540,21 +597,93 @@ def test_the_saved_training_is_whole_at_any_moment(tmp_path, monkeypatch):
     state.step = 5
     with pytest.raises(OSError, match="disk full"):
         state.save(path)
+    assert [each.name for each in path.parent.iterdir()] == ["saved.pt"]
     assert path.read_bytes() == before
 
 
-def test_a_fingerprint_belongs_to_the_settings_and_to_every_byte_of_the_data(tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.write_bytes(bytes(1000))
-    other.write_bytes(bytes(1000))
-    values = {"train": {"steps": 1, "seed": 0}}
-    before = training.fingerprint(values, [one, other])
-    assert before == training.fingerprint({"train": {"seed": 0, "steps": 1}}, [one, other])
-    assert before != training.fingerprint({"train": {"steps": 2, "seed": 0}}, [one, other])
-    other.write_bytes(bytes(999) + b"\x01")
-    assert before != training.fingerprint(values, [one, other])
-    other.write_bytes(bytes(1000))
-    assert before == training.fingerprint(values, [one, other])
+SETTINGS = {"train": {"steps": 1, "seed": 0}}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A copy of the code, with data of a few bytes, as the current directory."""
+    for name in ("pipeline", "stages", "benchmarks"):
+        ignored = shutil.ignore_patterns("__pycache__", "results")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    for name in ("data/cache/crops.npy", "data/cache/people.npz", "data/heatmaps.npz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(1000))
+    (tmp_path / "data/split.csv").write_text("part\ntrain\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("project")
+def test_a_fingerprint_belongs_to_the_settings():
+    before = fingerprint(SETTINGS)
+    assert before == fingerprint({"train": {"seed": 0, "steps": 1}})
+    assert before != fingerprint({"train": {"steps": 2, "seed": 0}})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/cache/crops.npy",
+        "data/cache/people.npz",
+        "data/heatmaps.npz",
+        "data/split.csv",
+        "pipeline/geometry.py",
+        "pipeline/data/crops.py",
+        "pipeline/networks/generator.py",
+        "pipeline/training/losses.py",
+        "stages/train.py",
+    ],
+)
+def test_a_fingerprint_belongs_to_every_byte_that_the_training_depends_on(project, name):
+    before, content = fingerprint(SETTINGS), (project / name).read_bytes()
+    (project / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert before != fingerprint(SETTINGS)
+    (project / name).write_bytes(content)
+    assert before == fingerprint(SETTINGS)
+
+
+def test_a_fingerprint_belongs_to_what_files_a_folder_holds_and_to_their_names(project):
+    before, new = fingerprint(SETTINGS), project / "pipeline/networks/new/block.py"
+    new.parent.mkdir()
+    new.write_text("")
+    with_new = fingerprint(SETTINGS)
+    new.rename(new.with_name("unit.py"))
+    assert len({before, with_new, fingerprint(SETTINGS)}) == 3
+    shutil.rmtree(new.parent)
+    assert before == fingerprint(SETTINGS)
+
+
+def test_a_fingerprint_does_not_change_with_what_determines_no_training(project):
+    before, others = fingerprint(SETTINGS), sorted((project / "benchmarks").rglob("*.py"))
+    assert len(others) > 3
+    others += [project / f"pipeline/{name}.py" for name in ("tracking/report", "commands/predict")]
+    for path in others:
+        with path.open("a") as file:
+            file.write("# a comment\n")
+        assert before == fingerprint(SETTINGS), path
+
+
+def test_a_fingerprint_does_not_change_with_what_python_compiles(project):
+    before = fingerprint(SETTINGS)
+    for folder in ("pipeline", "pipeline/networks", "pipeline/training", "stages"):
+        path = project / folder / "__pycache__" / "generator.cpython-399.pyc"
+        path.parent.mkdir()
+        path.write_bytes(b"compiled")
+    assert before == fingerprint(SETTINGS)
+
+
+def test_the_training_depends_on_its_networks_and_not_on_what_observes_or_uses_them(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = {path.as_posix() for path in dependencies("train")}
+    assert {"pipeline/networks/generator.py", "pipeline/training/state.py"} <= files
+    assert not {"pipeline/tracking/report.py", "pipeline/commands/predict.py"} & files
+    assert not any("__pycache__" in name for name in files)
 
 
 # What is told, and what is refused
@@ -565,7 +694,9 @@ def test_points_of_the_learning_curve_are_reported_and_kept_and_validated_in_the
 ):
     told = []
     config = tiny(train__steps=7, train__log_every=2, train__validate_every=4)
-    state = run(photographs, config, tmp_path / "checkpoint.pt", lambda step, row: told.append((step, row)))
+    state = run(
+        photographs, config, tmp_path / "checkpoint.pt", lambda step, row: told.append((step, row))
+    )
     assert [step for step, _ in told] == [row["step"] for row in state.history] == [2, 4, 6, 7]
     assert [row["step"] for row in state.history if "val/pck_0.2/mean" in row] == [4, 7]
     for (_, row), kept in zip(told, state.history, strict=True):
@@ -582,11 +713,11 @@ def test_a_point_of_the_learning_curve_is_the_mean_over_its_steps(play):
 
 def test_a_loss_that_is_no_number_stops_the_training_with_advice(photographs, tmp_path):
     config, checkpoint = tiny(), tmp_path / "checkpoint.pt"
-    state = training.TrainingState(config, CPU)
+    state = TrainingState(config, CPU)
     with torch.no_grad():
         state.generator.stacks[0].heads[0].maps.bias.fill_(torch.nan)
     with pytest.raises(
-        training.TrainingError, match=r"nan at step 1.*lower train\.learning_rate \(now 0\.01\)"
+        TrainingError, match=r"nan at step 1.*lower train\.learning_rate \(now 0\.01\)"
     ):
         run(photographs, config, checkpoint, state=state, save_every=1)
     assert not checkpoint.exists() and not state.history
@@ -595,7 +726,7 @@ def test_a_loss_that_is_no_number_stops_the_training_with_advice(photographs, tm
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_an_empty_part_is_named(photographs, tmp_path, part):
     photographs = replace(photographs, **{part: np.arange(0)})
-    with pytest.raises(training.TrainingError, match=f"the {part} part"):
+    with pytest.raises(TrainingError, match=f"the {part} part"):
         run(photographs, tiny(), tmp_path / "checkpoint.pt")
 
 
@@ -603,12 +734,13 @@ def test_an_empty_part_is_named(photographs, tmp_path, part):
 
 
 @pytest.mark.parametrize(
-    ("optimiser", "kinds"), [("rmsprop", {"RMSprop"}), ("adamw", {"AdamW"}), ("muon", {"Muon", "AdamW"})]
+    ("optimiser", "kinds"),
+    [("rmsprop", {"RMSprop"}), ("adamw", {"AdamW"}), ("muon", {"Muon", "AdamW"})],
 )
 def test_the_optimiser_is_the_one_that_is_asked_for(play, optimiser, kinds):
     state = play(train__optimiser=optimiser)
     assert {type(each).__name__ for each in state.optimisers.values()} == kinds
-    fresh = training.TrainingState(tiny(train__optimiser=optimiser), CPU)
+    fresh = TrainingState(tiny(train__optimiser=optimiser), CPU)
     for name in ("generator", "pose", "confidence"):
         assert not same(getattr(state, name), getattr(fresh, name))
     assert all(np.isfinite(rows(state, "train/loss")))
@@ -619,16 +751,20 @@ def test_a_step_is_no_larger_than_the_clipped_gradient(photographs, tmp_path):
         train__optimiser="rmsprop", train__clip=1e-12, train__adversarial=False, train__steps=1,
         train__input_sizes=[32],
     )  # fmt: skip
-    before = training.TrainingState(config, CPU).generator
+    before = TrainingState(config, CPU).generator
     after = run(photographs, config, tmp_path / "checkpoint.pt").generator
-    moved = [(a - b).abs().max() for a, b in zip(after.parameters(), before.parameters(), strict=True)]
+    moved = [
+        (a - b).abs().max() for a, b in zip(after.parameters(), before.parameters(), strict=True)
+    ]
     # RMSprop divides by 0.1 |g| + 1e-8: a step of 0.01 would be ten times that without clipping.
     assert 0 < max(moved) < 1e-5
 
 
-def test_the_averaged_weights_and_statistics_follow_with_the_decay_that_is_asked_for(photographs, tmp_path):
+def test_the_averaged_weights_and_statistics_follow_with_the_decay_that_is_asked_for(
+    photographs, tmp_path
+):
     config, after = tiny(train__ema=0.9, train__steps=2), []
-    state = training.TrainingState(config, CPU)
+    state = TrainingState(config, CPU)
 
     def keep(_step, _row):
         after.append({name: each.clone() for name, each in state.generator.state_dict().items()})
@@ -648,7 +784,8 @@ def test_training_goes_on_in_bf16(play):
 
 
 def test_a_tiny_generator_learns_eight_photographs_by_heart(photographs, tmp_path):
-    # A bright dot of its own colour at each joint; what is learnt is measured on the same photographs.
+    # A bright dot of its own colour at each joint; what is learnt is measured on the same
+    # photographs.
     rng = np.random.default_rng(1)
     points = rng.integers(10, 38, (12, 14, 2))
     images = np.zeros((12, 48, 48, 3), np.uint8)
@@ -671,12 +808,11 @@ def test_a_tiny_generator_learns_eight_photographs_by_heart(photographs, tmp_pat
         train__steps=150, train__input_sizes=[32], train__log_every=150, train__validate_every=150,
         train__learning_rate=0.01,
     )  # fmt: skip
-    cache.save_heatmaps(tmp_path / "dots.npz", cache.target_heatmaps(crops, config.cache))
-    targets = cache.load_heatmaps(tmp_path / "dots.npz")
-    dots = training.Photographs(crops, targets, train=np.arange(8), validation=np.arange(8), device=CPU)
+    truth = at_rest(crops, tmp_path / "dots.npz")
+    dots = Photographs(crops, truth, np.arange(8), validation=np.arange(8), device=CPU)
     last = run(dots, config, tmp_path / "checkpoint.pt").history[-1]
 
-    pose = heatmaps.expand(*(torch.from_numpy(each[:8]).float() for each in (targets.x, targets.y)))
+    pose = heatmaps.expand(*(torch.from_numpy(each[:8]).float() for each in (truth.x, truth.y)))
     share = pose / pose.sum((-2, -1), keepdim=True)
     least = torch.special.entr(share).sum((-2, -1)).mean().item()  # no network's loss is below this
     assert least <= last["val/reconstruction"] < least + 0.15
@@ -687,7 +823,9 @@ def test_a_validation_part_without_a_torso_is_trained_on_all_the_same(photograph
     photographs.crops.annotated[:, 9] = False
     photographs.crops.points[:, 9] = np.nan
     state = run(photographs, tiny(), tmp_path / "checkpoint.pt")
-    assert state.step == 4 and not rows(state, "val/pck_0.2/mean") and rows(state, "val/pckh_0.5/mean")
+    assert (
+        state.step == 4 and not rows(state, "val/pck_0.2/mean") and rows(state, "val/pckh_0.5/mean")
+    )
 
 
 if __name__ == "__main__":

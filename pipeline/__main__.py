@@ -1,0 +1,59 @@
+"""What people run: `adversarial-posenet COMMAND ...`, or `python -m pipeline COMMAND ...`."""
+
+import argparse
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+from pipeline.errors import PipelineError
+
+COMMANDS = {
+    "predict": "the joints of people in your own photographs",
+    "export": "the trained generator as an ONNX file",
+    "ablation": "the paper's ablation, from finished experiments",
+    "lsp": "the trained generator measured on LSP's test images",
+}
+TRAINING = "torch"  # of the extra that all but prediction by an ONNX file needs
+
+
+def main(words: list[str] | None = None) -> int:
+    """Exit status: 0; 1 where something could not be done; 2 for words that are no command's."""
+    parser = argparse.ArgumentParser(
+        prog="adversarial-posenet",
+        description="Human pose estimation by Adversarial PoseNet.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    wanted = (sys.argv[1:] if words is None else words)[:1]
+    for name, said in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=said, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if [name] == wanted:  # the others are not imported: each has libraries of its own
+            try:
+                module = import_module(f"pipeline.commands.{name}")
+            except ModuleNotFoundError as error:
+                if find_spec(TRAINING):
+                    raise
+                print(_missing(error), file=sys.stderr)
+                return 1
+            command.description = module.__doc__
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    options = parser.parse_args(words)
+    try:
+        return options.run(options)
+    except ModuleNotFoundError as error:
+        if find_spec(TRAINING):
+            raise
+        print(_missing(error), file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    return 1
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    return f"error: this needs {error.name}: run `pip install '.[train]'` in the repository"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The trained generator measured on LSP's test images, the second half of its 2,000.
+
+    python -m pipeline lsp FOLDER
+
+FOLDER holds LSP's images/ and joints.mat.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.data import storage
+from pipeline.evaluation import protocol, results
+from pipeline.networks.estimator import CropEstimator
+
+FIRST = 1000  # of the test part
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command is told."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="with images/ and joints.mat")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=paths.WEIGHTS,
+        metavar="FILE",
+        help=f"default: {paths.WEIGHTS}",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table; nothing is written."""
+    estimator = CropEstimator.load(options.weights)
+    with tempfile.TemporaryDirectory() as scratch:
+        storage.build(options.folder, Path(scratch), estimator.geometry)
+        crops = storage.load(Path(scratch), estimator.geometry)
+        evaluation = protocol.evaluate(estimator, crops, np.arange(FIRST, len(crops)))
+        print(f"LSP test\n{results.table(protocol.measure(evaluation))}")
+    return 0

@@ -1,0 +1,61 @@
+"""The generator as an MLflow model, made from this very file: photographs in base64 in, joints out.
+
+    mlflow models serve -m models:/adversarial-posenet-lspet@champion --env-manager local
+
+Nothing is unpickled: the weights are a safetensors file, the code is the pipeline's own.
+"""
+
+import base64
+
+import mlflow
+import numpy as np
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from pydantic import BaseModel
+
+from pipeline.errors import PipelineError
+from pipeline.photographs.estimator import PoseEstimator
+from pipeline.photographs.people import Box
+from pipeline.photographs.reading import PhotographError, read
+
+MOST_BYTES = 30_000_000  # of an encoded photograph
+
+
+class Photograph(BaseModel):
+    """A photograph that `photographs.reading` reads, in base64; its person's box where known."""
+
+    image: str
+    box: list[float] | None = None  # x, y, width, height, px, tight around the joints
+
+
+class PoseModel(PythonModel):
+    """Answers each photograph with its person's joints, or with one sentence on why not."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the weights that MLflow kept."""
+        self.estimator = PoseEstimator.load(context.artifacts["weights"])
+
+    # MLflow checks requests by the hint of model_input, and wants no other parameter then.
+    def predict(self, model_input: list[Photograph]) -> list[dict]:  # type: ignore[override]
+        """A description of the person in each photograph, or {"error": ...}."""
+        return [self._answer(each) for each in model_input]
+
+    def _answer(self, photograph: Photograph) -> dict:
+        try:
+            box = None if photograph.box is None else Box.of(photograph.box)
+            [person] = self.estimator.find([decode(photograph.image)], [box])
+        except PipelineError as error:
+            return {"error": str(error)}
+        return person.description()
+
+
+def decode(text: str) -> np.ndarray:
+    """The pixels (H, W, 3) of a photograph in base64. Raises PhotographError."""
+    if len(text) > MOST_BYTES * 4 / 3 + 4:
+        raise PhotographError(f"more than {MOST_BYTES:,} bytes")
+    try:
+        return read(base64.b64decode(text, validate=True))
+    except ValueError as error:
+        raise PhotographError(f"not base64: {error}") from None
+
+
+mlflow.models.set_model(PoseModel())

@@ -1,0 +1,103 @@
+"""People cut out of photographs: crops with joints, and the way back to the photographs' pixels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from pipeline.geometry import Geometry, transform
+from pipeline.skeleton import JOINTS
+
+
+class Predictions(NamedTuple):
+    """Joints found in N photographs."""
+
+    points: np.ndarray  # (N, 14, 2) float64, px of the photograph
+    scores: np.ndarray  # (N, 14) float32, height of the pose peak, in [0, 1]
+    hidden: (
+        np.ndarray
+    )  # (N, 14) float32, height of the occlusion peak, in [0, 1]; 0 without that task
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["Predictions"]) -> "Predictions":
+        """Those of several batches as one."""
+        return cls(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The crops of N people, their joints, and the way back to the photographs."""
+
+    geometry: Geometry
+    images: (
+        np.ndarray
+    )  # (N, S, S, 3) uint8; at rest memory-mapped, copied on write: the file stays as it is
+    points: np.ndarray  # (N, 14, 2) float32, crop px, NaN where not annotated
+    annotated: np.ndarray  # (N, 14) bool
+    occluded: np.ndarray  # (N, 14) bool, known to be hidden and to have a place
+    originals: np.ndarray  # (N, 14, 2) float64, px of the photograph, NaN where not annotated
+    affines: np.ndarray  # (N, 2, 3) float64, from crop px to px of the photograph
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def input_points(self) -> np.ndarray:
+        """Joints (N, 14, 2) float32, px of the network's input, NaN where not annotated."""
+        return self.geometry.crop_to_input(self.points)
+
+    def inputs(self, indices: np.ndarray) -> np.ndarray:
+        """What the network sees of crops without augmentation: their middles (B, S, S, 3) uint8."""
+        return self.images[indices, self.geometry.middle, self.geometry.middle]
+
+    def predictions(
+        self, indices: np.ndarray, places: np.ndarray, scores: np.ndarray, hidden: np.ndarray
+    ) -> Predictions:
+        """Predictions, px of the photographs, from places (B, 14, 2), input px, in some crops."""
+        in_crop = self.geometry.input_to_crop(places.astype(np.float64))
+        return Predictions(transform(self.affines[indices], in_crop), scores, hidden)
+
+
+def batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Indices in runs of at most `size`."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+def crop(image: np.ndarray, corner: np.ndarray, side: int, size: int) -> np.ndarray:
+    """The crop (size, size, 3) of a box of pixels of a photograph (H, W, 3) uint8; black beyond its
+    edges.
+
+    Bilinear; averaged over the source pixels where the photograph is more than twice as fine.
+    """
+    (left, top), (height, width) = corner, image.shape[:2]
+    seen = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    if not seen.size:
+        return np.zeros((size, size, 3), dtype=np.uint8)
+    above, below = max(-top, 0), max(top + side - height, 0)
+    before, after = max(-left, 0), max(left + side - width, 0)
+    if above or below or before or after:
+        seen = cv2.copyMakeBorder(seen, above, below, before, after, cv2.BORDER_CONSTANT)
+    fine = cv2.INTER_AREA if side > 2 * size else cv2.INTER_LINEAR
+    return cv2.resize(seen, (size, size), interpolation=fine)
+
+
+def cut_out(images: Sequence[np.ndarray], boxes: np.ndarray, geometry: Geometry) -> Crops:
+    """Crops, as they are at rest, of N photographs (H, W, 3) uint8 around boxes (N, 2, 2), px.
+
+    A box is its first and its last corner, tight around the person's joints. Nothing is annotated.
+    """
+    n = len(images)
+    corners, sides = geometry.pixel_boxes(boxes)
+    cut = [crop(*each, geometry.stored_size) for each in zip(images, corners, sides, strict=True)]
+    return Crops(
+        geometry=geometry,
+        images=np.stack(cut),
+        points=np.full((n, len(JOINTS), 2), np.nan, dtype=np.float32),
+        annotated=np.zeros((n, len(JOINTS)), dtype=bool),
+        occluded=np.zeros((n, len(JOINTS)), dtype=bool),
+        originals=np.full((n, len(JOINTS), 2), np.nan),
+        affines=geometry.crop_affines(corners, sides),
+    )

@@ -1,0 +1,114 @@
+"""Crops at rest: every photograph is decoded once, into the crop around its person.
+
+Crops are stored uncompressed and memory-mapped. No torch here: the stage that makes them waits for
+no import of it.
+"""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from tqdm import tqdm
+
+from pipeline.data.annotations import image_paths, load_annotations
+from pipeline.data.crops import Crops, crop
+from pipeline.data.split import HASH_BITS, difference_hash
+from pipeline.errors import PipelineError
+from pipeline.geometry import Geometry, invert, transform
+
+CHUNK = 50  # photographs a task of a thread
+
+
+class DataError(PipelineError):
+    """The data set, or what was made of it, cannot be used; the message lists all that is wrong."""
+
+
+def build(
+    dataset: Path, folder: Path, geometry: Geometry, workers: int | None = None
+) -> np.ndarray:
+    """Write the crops of a data set in LSPet's layout to `folder`: crops.npy and people.npz.
+
+    Returns the photographs' difference hashes (N, 256) bool. The bytes do not depend on the number
+    of workers. Raises DataError listing all unreadable photographs, or that their number is not the
+    annotations'; nothing is left behind then.
+    """
+    points, annotated, occluded = load_annotations(dataset / "joints.mat")
+    paths = image_paths(dataset)
+    if len(paths) != len(points):
+        raise DataError(
+            f"{dataset}: {len(paths)} photographs in images/, but joints.mat annotates"
+            f" {len(points)}"
+        )
+    bare = np.flatnonzero(~annotated.any(axis=1))
+    if len(bare):
+        raise DataError(
+            f"{dataset}: no joint is annotated in {', '.join(paths[i].name for i in bare)}"
+        )
+    size = geometry.stored_size
+    corners, sides = geometry.pixel_boxes(points)
+    affines = geometry.crop_affines(corners, sides)
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    crops = folder / "crops.npy"
+    # Mapped here for its header only: bytes are written faster to a new file than into a map of it.
+    images = np.lib.format.open_memmap(crops, "w+", np.uint8, shape=(len(paths), size, size, 3))
+    hashes = np.empty((len(paths), HASH_BITS), dtype=bool)
+
+    def work(start: int) -> list[str]:
+        """Fill crops and hashes of a few photographs; what is wrong with them, if anything."""
+        errors = []
+        with crops.open("r+b") as file:
+            for i in range(start, min(start + CHUNK, len(paths))):
+                try:
+                    image = simplejpeg.decode_jpeg(paths[i].read_bytes())
+                except (OSError, ValueError) as error:
+                    errors.append(f"{paths[i]}: {error}")
+                    continue
+                hashes[i] = difference_hash(image)
+                file.seek(images.offset + i * images[i].nbytes)
+                file.write(crop(image, corners[i], sides[i], size).data)
+        return errors
+
+    unreadable: list[str] = []
+    # Threads: decoding and resizing do not hold the interpreter's lock.
+    with (
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        tqdm(total=len(paths), desc="cache", unit=" photographs") as bar,
+    ):
+        for errors in pool.map(work, range(0, len(paths), CHUNK)):
+            unreadable += errors
+            bar.update(min(CHUNK, len(paths) - bar.n))
+    if unreadable:
+        shutil.rmtree(folder)
+        raise DataError("\n".join([f"{len(unreadable)} unreadable photographs:", *unreadable]))
+    np.savez(
+        folder / "people.npz",
+        points=transform(invert(affines), points).astype(np.float32),
+        annotated=annotated,
+        occluded=occluded,
+        originals=points,
+        affines=affines,
+    )
+    return hashes
+
+
+def load(folder: Path, geometry: Geometry) -> Crops:
+    """The crops that `build` wrote; images stay on disk until they are read.
+
+    Raises DataError where they were made for another geometry.
+    """
+    images = np.load(folder / "crops.npy", mmap_mode="c")
+    if images.shape[1] != geometry.stored_size:
+        raise DataError(
+            f"{folder} holds crops of {images.shape[1]} px, but the weights were trained on crops"
+            " of"
+            f" {geometry.stored_size} px (input {geometry.input_size}, margin"
+            f" {geometry.crop_scale}):"
+            " run `dvc repro` with the parameters of the weights"
+        )
+    with np.load(folder / "people.npz") as people:
+        return Crops(geometry, images, **people)

@@ -1,0 +1,209 @@
+"""Figures of numbers: the course of a training, PCK over its threshold, and what variants gain."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.drawing.palette import INK, LINES
+from pipeline.drawing.style import DPI, grid, legend, plain
+
+PANELS = (
+    ("Generator: reconstruction loss", {"train/reconstruction": "reconstruction"}),
+    (
+        "Generator: adversarial terms",
+        {
+            "train/adversarial_pose": "against P (pose)",
+            "train/adversarial_confidence": "against C (confidence)",
+        },
+    ),
+    (
+        "Pose discriminator P",
+        {
+            "pose/accuracy_real": "accuracy, real",
+            "pose/accuracy_fake": "accuracy, fake",
+            "pose/share_true": "fake joints labelled true",
+        },
+    ),
+    (
+        "Confidence discriminator C",
+        {
+            "confidence/accuracy_real": "accuracy, real",
+            "confidence/accuracy_fake": "accuracy, fake",
+            "confidence/share_true": "fake joints labelled true",
+        },
+    ),
+    ("Gradient norm: adversarial over reconstruction", {"train/gradient_ratio": "ratio"}),
+    ("Validation", {"val/pck_0.2/mean": "PCK@0.2", "val/pckh_0.5/mean": "PCKh@0.5"}),
+    ("Learning rate of the generator", {"train/learning_rate": "learning rate"}),
+    ("Speed, photographs a second", {"train/images_per_second": "photographs a second"}),
+)
+SHARES = ("Pose discriminator P", "Confidence discriminator C", "Validation")  # panels from 0 to 1
+
+
+def learning_curves(table: pd.DataFrame) -> Figure:
+    """Draw the training's course over its steps, a panel a subject; subjects without columns are
+    left out.
+
+    table: one row a step, column `step`, other columns named as the metrics, NaN where not
+    measured.
+    """
+    panels = []
+    for title, names in PANELS:
+        series = {
+            label: table[["step", name]].dropna() for name, label in names.items() if name in table
+        }
+        series = {label: points for label, points in series.items() if len(points)}
+        if series:
+            panels.append((title, series))
+    columns = max(1, min(3 if len(panels) in (3, 5, 6) else 4, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    figure, axes = grid(rows, columns, (3.5 * columns, 2.6 * rows + 0.2))
+    last = float(table["step"].max()) if len(table) else 1.0
+    for index, axis in enumerate(axes.flat):
+        if index >= len(panels):
+            axis.set_visible(False)
+            continue
+        title, series = panels[index]
+        for (label, points), colour in zip(series.items(), LINES, strict=False):
+            _series(axis, points.to_numpy(float), label, colour)
+        plain(axis, title)
+        axis.set_xlim(0, 1.02 * last or 1.0)
+        if title in SHARES:
+            axis.set_ylim(0, 1)
+        if len(series) > 1:
+            axis.legend(fontsize=7, frameon=False, labelcolor=INK)
+    figure.supxlabel(
+        "step (faint: as logged; strong: running mean of a long series)", fontsize=8, color=INK
+    )
+    return figure
+
+
+def pck_curves(
+    table: pd.DataFrame,
+    title: str = "Joints found, by how near counts as found",
+    reference: str = "torso, left shoulder to right hip",
+) -> Figure:
+    """Draw PCK over its threshold, a line a joint group, labelled at its end.
+
+    table: column `threshold` (share of the reference length), then one a joint group, shares in [0,
+    1].
+    """
+    figure = Figure(figsize=(6.4, 4.2), dpi=DPI, layout="constrained")
+    axis = figure.subplots()
+    groups = [name for name in table.columns if name != "threshold"]
+    thresholds = table["threshold"].to_numpy(float)
+    colours: dict[str, str] = {}
+    for name in groups:
+        mean = name == "mean"
+        colours[name] = "black" if mean else LINES[len(colours) % len(LINES)]
+        axis.plot(
+            thresholds,
+            table[name],
+            color=colours[name],
+            lw=2.6 if mean else 1.4,
+            zorder=3 if mean else 2,
+        )
+    ends = table[groups].iloc[-1].fillna(0).sort_values()
+    for name, end, place in zip(
+        ends.index, ends, _spread(ends.to_numpy(float), 0.045), strict=True
+    ):
+        weight = "bold" if name == "mean" else "normal"
+        axis.annotate(
+            name, (thresholds[-1], end), (1.05, place),
+            textcoords=axis.get_yaxis_transform(), va="center",
+            fontsize=9, color=colours[name], weight=weight, annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": colours[name], "lw": 0.6,
+                "relpos": (0, 0.5), "shrinkB": 0,
+            },
+        )  # fmt: skip
+    plain(axis, title, 11)
+    axis.set_xlim(thresholds[0], thresholds[-1])
+    axis.set_ylim(0, 1)
+    axis.set_xlabel(f"threshold, share of the reference ({reference})", fontsize=9, color=INK)
+    axis.set_ylabel("PCK, share of the joints", fontsize=9, color=INK)
+    return figure
+
+
+def ablation(table: pd.DataFrame, measure: str = "pck_0.2", name: str = "PCK@0.2") -> Figure:
+    """Draw what each variant gains over the first, and what discriminators gain in the mean, in
+    points of PCK, with its 95 % interval.
+
+    table: as of `pipeline.ablation.summarise`: part, joints, measure, variant, seeds, mean,
+    difference, low, high.
+    """
+    table = table[table["measure"] == measure]
+    parts, kinds = table["part"].unique(), table["joints"].unique()
+    variants = table["variant"].unique()[::-1]  # the first on top
+    figure, axes = grid(1, len(parts), (4.4 * len(parts) + 1, 0.75 * len(variants) + 1.4))
+    for axis, part in zip(axes.flat, parts, strict=True):
+        for k, (kind, colour) in enumerate(zip(kinds, LINES, strict=False)):
+            rows = (
+                table[(table["part"] == part) & (table["joints"] == kind)]
+                .set_index("variant")
+                .loc[variants]
+            )
+            at = np.arange(len(variants)) - 0.22 * (k - (len(kinds) - 1) / 2)
+            difference = 100 * rows["difference"]
+            reach = [difference - 100 * rows["low"], 100 * rows["high"] - difference]
+            axis.errorbar(
+                difference,
+                at,
+                xerr=reach,
+                fmt="o",
+                ms=4.5,
+                lw=1.6,
+                color=colour,
+                label=f"{kind} joints",
+            )
+            for x, y, mean in zip(100 * rows["high"], at, rows["mean"], strict=True):
+                axis.annotate(
+                    f"{100 * mean:.1f}",
+                    (x, y),
+                    (4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7,
+                    color=INK,
+                )
+        axis.axvline(0, color=INK, lw=0.8, zorder=0)
+        plain(axis, f"{part} part", 10)
+        axis.set_yticks(np.arange(len(variants)), variants, fontsize=9)
+        axis.margins(x=0.15)
+    said = (
+        f"{name}: points more than {variants[-1]}, in the last row than without discriminators;"
+        f" numbers: {name} itself"
+    )
+    figure.suptitle(said, fontsize=9, color=INK)
+    legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(kinds))
+    return figure
+
+
+def _series(axis: Axes, points: np.ndarray, label: str, colour: str) -> None:
+    """Draw (n, 2) steps and values; a long series as a faint line under its running mean."""
+    steps, values = points.T
+    if len(values) < 40:
+        axis.plot(steps, values, color=colour, lw=1.6, label=label, marker="o", ms=2.5)
+        return
+    window = max(5, len(values) // 25)
+    axis.plot(steps, values, color=colour, lw=0.7, alpha=0.35)
+    axis.plot(
+        steps,
+        pd.Series(values).rolling(window, center=True, min_periods=1).mean(),
+        color=colour,
+        label=label,
+    )
+
+
+def _spread(values: np.ndarray, gap: float) -> np.ndarray:
+    """Move rising values apart as little as may be: neighbours by at least `gap`, none above 1."""
+    places = values.copy()
+    for _ in range(200):
+        overlap = np.maximum(0, gap - np.diff(places)) / 2
+        places[1:] += overlap
+        places[:-1] -= overlap
+        places = np.minimum(places, 1)
+    return places

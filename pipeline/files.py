@@ -1,0 +1,38 @@
+"""Files and folders that are whole or not there."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A free place beside `path` to write a file or a folder to; it becomes `path` when the block
+    ends.
+
+    If the block fails, nothing is left of it and what was at `path` stays. What a killed run left
+    beside is removed first, or put back where it is all that there is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+    _remove(beside)
+    if old.exists() and not path.exists():
+        old.rename(path)
+    _remove(old)
+    try:
+        yield beside
+        if path.is_dir() and beside.is_dir():  # a folder can only be renamed to a free name
+            path.rename(old)
+        os.replace(beside, path)
+    finally:
+        _remove(beside)
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

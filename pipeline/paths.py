@@ -1,0 +1,55 @@
+"""Each file and folder that stages hand on, named once; relative to the repository's root."""
+
+import os
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+STAGES = Path("dvc.yaml")
+LOCK = Path("dvc.lock")
+
+DATA = Path("data")
+CROPS = Path("data/cache")
+HEATMAPS = Path("data/heatmaps.npz")
+SPLIT = Path("data/split.csv")
+PREDICTIONS = Path("data/predictions.csv")
+PREDICTIONS_WITHOUT_BOX = Path("data/predictions_without_box.csv")
+
+WEIGHTS = Path("models/generator.safetensors")
+
+METRICS = Path("metrics")
+LEARNING_CURVE = Path("metrics/learning_curve.csv")
+PCK_CURVE = Path("metrics/pck_curve.csv")
+PCKH_CURVE = Path("metrics/pckh_curve.csv")
+ABLATION = Path("metrics/ablation.csv")
+
+
+def dataset(name: str) -> Path:
+    """The photographs and annotations of a data set, in LSPet's layout."""
+    return DATA / name
+
+
+def measures(part: str) -> Path:
+    """The few numbers of a part by which versions are compared."""
+    return METRICS / f"{part}.json"
+
+
+def details(part: str) -> Path:
+    """All that was measured on a part."""
+    return METRICS / f"{part}_details.json"
+
+
+def main_root(folder: Path | None = None) -> Path:
+    """The main repository's root, absolute, from inside it or from one of DVC's temporary copies of
+    it.
+
+    `dvc exp run --temp` and the queue run stages in `<root>/.dvc/tmp/exps/<name>`; what must
+    outlive that folder belongs to `<root>`.
+    """
+    here = (folder or Path(os.environ.get("DVC_ROOT", "."))).resolve()
+    for parent in [here, *here.parents]:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
+            return parent.parents[2]
+    for parent in [here, *here.parents]:
+        if (parent / PARAMS).is_file():
+            return parent
+    return here

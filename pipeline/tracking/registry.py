@@ -1,0 +1,62 @@
+"""What a run says of itself in MLflow: its description, and its generator among the registered
+models, one name a data set, the best of them its champion."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import paths
+from pipeline.networks.estimator import CropEstimator
+from pipeline.sources import drawn_people
+from pipeline.tracking import report
+from pipeline.tracking.run import Run
+
+SERVING = Path(__file__).parents[1] / "commands" / "serving.py"
+PACKAGES = (  # that a served model needs
+    "array-api-compat", "mlflow", "numpy", "opencv-python-headless", "pillow", "pydantic",
+    "pyyaml", "safetensors", "torch", "tqdm",
+)  # fmt: skip
+
+
+def keep(
+    run: Run, weights: Path, settings: Mapping, measured: Mapping, originals: np.ndarray
+) -> None:
+    """Log and register the weights, once a run; compared by the validation part's PCK@0.2.
+
+    settings: the groups in the weights; measured: metrics/validation.json; originals: of all crops.
+    """
+    model = run.model(SERVING, {"weights": weights}, [{"image": _example()}], PACKAGES)
+    if model:
+        name = f"adversarial-posenet-{settings['data']['name']}"
+        score = measured["pck_0.2"]["mean"] or 0.0
+        run.register(model, name, score, _protocol(settings, originals))
+
+
+def describe(
+    run: Run, estimator: CropEstimator, split: pd.DataFrame, results: Mapping[str, Any]
+) -> None:
+    """Describe the run in Markdown: data, model, the results by part, and how to repeat it."""
+    weights = sum(each.numel() for each in estimator.generator.parameters())
+    sizes = split.part.value_counts().to_dict()
+    run.describe(report.note(estimator.settings, weights, sizes, results, run.origin))
+
+
+def _protocol(settings: Mapping, originals: np.ndarray) -> str:
+    """Digest of what is scored: the photographs of each part, their joints, the people's boxes."""
+    digest = hashlib.sha256(paths.SPLIT.read_bytes())
+    digest.update(np.ascontiguousarray(originals).data)
+    digest.update(repr(settings["cache"]["box"]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _example() -> str:
+    """A drawn person as JPEG in base64."""
+    file = BytesIO()
+    drawn_people.draw(seed=0, index=0)[0].save(file, "JPEG")
+    return base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,140 @@
+"""The MLflow store: its address, its experiments, and the lock beside a local database.
+
+Clients with explicit run ids are used throughout, never MLflow's global active run.
+"""
+
+import base64
+import json
+import logging
+import os
+import re
+import time
+import zlib
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from filelock import FileLock
+
+from pipeline.errors import PipelineError
+from pipeline.paths import main_root
+
+# A tag of an experiment, named as MLflow's web page names its saved views.
+VIEW = "mlflow.sharedViewState.results"
+COLUMNS = (  # of that view: what runs are chosen by, the result, and what sweeps vary most
+    "metrics.`validation/pck_0.2/mean`",
+    "metrics.`validation/pckh_0.5/mean`",
+    "metrics.`validation/covered/pck_0.2/mean`",
+    "metrics.`test/pck_0.2/mean`",
+    "metrics.`test/pckh_0.5/mean`",
+    "params.`model.occlusion`",
+    "params.`train.adversarial`",
+    "params.`train.alpha`",
+    "params.`train.seed`",
+)
+
+
+class TrackingError(PipelineError):
+    """The tracking store cannot be opened; the message says which, why, how to choose another."""
+
+
+class Store(NamedTuple):
+    """An open store, and the experiment of a data set in it."""
+
+    client: Any  # mlflow.MlflowClient
+    uri: str
+    name: str
+    experiment: str
+
+    def find(self, condition: str) -> Any:
+        """The newest run that fulfils an MLflow search condition, or None."""
+        newest = ["attributes.start_time DESC"]
+        found = self.client.search_runs(
+            [self.experiment], condition, max_results=1, order_by=newest
+        )
+        return found[0] if found else None
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI or a database in the main repository's root, where relative ones lie."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    database = uri.removeprefix("sqlite:///")
+    if database in (uri, ":memory:") or database.startswith("/"):
+        return uri
+    root = (
+        str(main_root()).replace("%", "%25").replace("?", "%3F")
+    )  # what an address reads as its own signs
+    return f"sqlite:///{root}/{database}"
+
+
+def open_store(data_name: str) -> Store:
+    """Connect to the store and find or create the experiment, also while another process does."""
+    # Before the import, which reads them. Fewer repetitions than MLflow's 7, which take minutes a
+    # call.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    import mlflow
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    uri, experiment = tracking_uri(), f"adversarial-posenet-{data_name}"
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with alone(uri):
+                client = mlflow.MlflowClient(tracking_uri=uri)
+                return Store(client, uri, experiment, _experiment(client, uri, experiment))
+        except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, sqlite3: each raises its own
+            # A local database may be half made or locked by a process that takes no lock here, as
+            # `mlflow ui`.
+            exists = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
+            final = isinstance(error, OSError) or (remote(uri) and not exists)
+            if final or time.monotonic() > deadline:
+                said = public(
+                    f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place"
+                )
+                raise TrackingError(said) from None
+            time.sleep(1)
+
+
+def public(text: object) -> str:
+    """A text without the passwords of the addresses in it."""
+    return re.sub(r"//[^/@\s]*@", "//", str(text))
+
+
+def remote(uri: str) -> bool:
+    """Whether a server answers there."""
+    return uri.startswith(("http:", "https:", "databricks"))
+
+
+def alone(uri: str) -> AbstractContextManager[object]:
+    """The lock beside a local database, to be held: MLflow creates its tables without one."""
+    if not uri.startswith("sqlite:///") or uri.endswith(":memory:"):
+        return nullcontext()
+    path = Path(unquote(uri.removeprefix("sqlite:///").split("?")[0]) + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)
+
+
+def _experiment(client: Any, uri: str, name: str) -> str:
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        # Else MLflow takes the current directory, which DVC may delete. A server knows its own
+        # place.
+        place = None if remote(uri) else (main_root() / "mlartifacts" / name).as_uri()
+        known = client.get_experiment(client.create_experiment(name, artifact_location=place))
+    if known.lifecycle_stage == "deleted":
+        client.restore_experiment(known.experiment_id)
+    if VIEW not in known.tags:
+        client.set_experiment_tag(known.experiment_id, VIEW, _view("Results"))
+    return known.experiment_id
+
+
+def _view(name: str) -> str:
+    """A view of MLflow's table of runs as its web page saves one: COLUMNS, sorted by the first."""
+    state = {"selectedColumns": COLUMNS, "orderByKey": COLUMNS[0], "orderByAsc": False}
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})

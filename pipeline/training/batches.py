@@ -1,0 +1,125 @@
+"""What training sees: the photographs of each step, augmented, with their true maps."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.data.crops import Crops
+from pipeline.data.targets import Targets
+from pipeline.device import upload
+from pipeline.evaluation.occluders import draw_occluders, occlude
+from pipeline.networks import estimator, heatmaps
+from pipeline.networks.generator import normalise
+from pipeline.seeding import seeded
+from pipeline.settings import Settings, Train
+from pipeline.training import augmentation
+
+
+class Stored(NamedTuple):
+    """All crops on the device, as they are at rest."""
+
+    images: Tensor  # (N, S, S, 3) uint8
+    points: Tensor  # (N, 14, 2), crop px, NaN where not annotated
+    occluded: Tensor  # (N, 14) bool
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """What training reads: crops, their targets at rest, and which of them train and validate."""
+
+    crops: Crops
+    targets: Targets
+    train: np.ndarray  # indices
+    validation: np.ndarray  # indices
+    device: torch.device
+
+    @cached_property
+    def stored(self) -> Stored:
+        """In a GPU's memory, or the memory-mapped file itself."""
+        crops = self.crops
+        tensors = map(torch.from_numpy, (crops.images, crops.points, crops.occluded))
+        return Stored(*(each.to(self.device) for each in tensors))
+
+
+class Batch(NamedTuple):
+    """Input and targets of a step; T tasks, as of `pipeline.networks.heatmaps`."""
+
+    images: Tensor  # (B, 3, S, S), normalised
+    points: Tensor  # (B, 14, 2), heatmap px, NaN for what does not count
+    maps: Tensor  # (B, T 14, h, h)
+    mask: Tensor  # (B, 14), 1 for the joints that count
+
+
+def input_size(step: int, train: Train) -> int:
+    """Side of the network's input, px; it grows: each side has an equal share of the steps."""
+    return train.input_sizes[step * len(train.input_sizes) // train.steps]
+
+
+def order(step: int, indices: np.ndarray, train: Train) -> np.ndarray:
+    """The photographs of a step (B,): each epoch a new permutation, cut into whole batches."""
+    batch = min(train.batch, len(indices))
+    epoch, position = divmod(step, len(indices) // batch)
+    rng = seeded(train.seed, 1, epoch)
+    return indices[
+        torch.randperm(len(indices), generator=rng).numpy()[
+            position * batch : (position + 1) * batch
+        ]
+    ]
+
+
+def training_batch(step: int, photographs: Photographs, settings: Settings) -> Batch:
+    """The photographs of a step, augmented where that is asked for."""
+    if settings.augment.enabled:
+        return augmented_batch(step, photographs, settings)
+    indices = order(step, photographs.train, settings.train)
+    return plain_batch(indices, photographs, settings.model.occlusion)
+
+
+def augmented_batch(step: int, photographs: Photographs, settings: Settings) -> Batch:
+    """The augmented photographs of a step, with targets re-rendered from the moved joints."""
+    geometry, augment, device = photographs.crops.geometry, settings.augment, photographs.device
+    indices = order(step, photographs.train, settings.train)
+    size = input_size(step, settings.train)
+    rng = seeded(settings.train.seed, 2, step)
+    warps = augmentation.draw_warps(rng, len(indices), augment)
+    colours = augmentation.draw_colours(rng, len(indices), augment)
+
+    chosen = upload(torch.from_numpy(indices), device)
+    stored = Stored(*(each[chosen] for each in photographs.stored))
+    people = augmentation.warp(*stored, warps, geometry.input_size, size)
+    recoloured = augmentation.recolour(people.images, upload(colours, device))
+    annotated = ~people.points.isnan().any(-1)
+    occluders = draw_occluders(rng, annotated, augment.occluders, augment.occluder_size)
+    people = occlude(people._replace(images=recoloured), recoloured.roll(1, 0), occluders)
+
+    side = size // geometry.stride
+    points = geometry.input_to_heatmap(people.points)
+    inside = ((points > -0.5) & (points < side - 0.5)).all(-1, keepdim=True)
+    points = torch.where(inside, points, torch.nan)
+    pose = heatmaps.render(points, side, geometry.sigma)
+    return _batch(
+        people.images, points, pose, people.occluded if settings.model.occlusion else None
+    )
+
+
+def plain_batch(indices: np.ndarray, photographs: Photographs, occlusion: bool) -> Batch:
+    """Photographs as they are, with the cached targets; with the occlusion task, or without."""
+    crops, targets, device = photographs.crops, photographs.targets, photographs.device
+    points = crops.geometry.input_to_heatmap(crops.input_points[indices])
+    arrays = (points, targets.x[indices], targets.y[indices], crops.occluded[indices])
+    placed, x, y, occluded = (upload(torch.from_numpy(each), device) for each in arrays)
+    images = upload(estimator.inputs(crops, indices), device)
+    pose = heatmaps.expand(x.float(), y.float())
+    return _batch(images, placed, pose, occluded if occlusion else None)
+
+
+def _batch(images: Tensor, points: Tensor, pose: Tensor, occluded: Tensor | None) -> Batch:
+    """occluded: (B, 14) bool, or None without that task."""
+    images = normalise(images).contiguous(memory_format=torch.channels_last)
+    mask = (~points.isnan().any(-1)).float()
+    tasks = [pose] if occluded is None else [pose, pose * occluded[..., None, None]]
+    return Batch(images, points, torch.cat(tasks, dim=1), mask)

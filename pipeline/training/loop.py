@@ -1,0 +1,220 @@
+"""Algorithm 1: the game between the generator and its two discriminators, in its one loop."""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pipeline.data.crops import batches
+from pipeline.device import autocast
+from pipeline.evaluation.metrics import summary
+from pipeline.networks import estimator
+from pipeline.networks.generator import Generator
+from pipeline.settings import Settings
+from pipeline.training import losses
+from pipeline.training.batches import Batch, Photographs, plain_batch, training_batch
+from pipeline.training.optimisation import schedule
+from pipeline.training.state import TrainingError, TrainingState
+
+SAVE_EVERY = 100  # steps between two saves of the state
+# Observers: they change nothing.
+Report = Callable[
+    [int, dict[str, float]], None
+]  # (step, metrics) -> None, at each point of the curve
+Show = Callable[[TrainingState], None]  # at each measurement of the validation part
+
+
+def train(
+    state: TrainingState,
+    photographs: Photographs,
+    settings: Settings,
+    checkpoint: Path,
+    report: Report,
+    show: Show = lambda _: None,
+    save_every: int = SAVE_EVERY,
+) -> None:
+    """Play from the state's step to the last one; the state then holds the result."""
+    for part in ("train", "validation"):
+        if not len(getattr(photographs, part)):
+            raise TrainingError(
+                f"the {part} part of data/split.csv is empty: too few photographs for its share"
+            )
+    config = settings.train
+    if config.compile is True or (config.compile == "auto" and photographs.device.type == "cuda"):
+        for network in (state.generator, state.pose, state.confidence):
+            network.compile()
+    since, seen, recent, saved = time.perf_counter(), 0, [], state.step
+
+    bar = tqdm(
+        range(state.step, config.steps),
+        initial=state.step,
+        total=config.steps,
+        desc="train",
+        unit=" steps",
+    )
+    for step in bar:
+        rate = config.learning_rate * schedule(step, config)
+        for group in state.optimisers["generator"].param_groups:
+            group["lr"] = rate
+        batch = training_batch(step, photographs, settings)
+        logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
+        recent.append(iteration(state, batch, settings, with_ratio=logged))
+        seen += len(batch.images)
+
+        if logged:
+            row = _means(recent)
+            if not np.isfinite(row["train/loss"]):
+                raise TrainingError(
+                    f"the loss is {row['train/loss']} at step {state.step}: lower"
+                    " train.learning_rate (now"
+                    f" {config.learning_rate}) or train.clip (now {config.clip})"
+                )
+            row["train/learning_rate"] = rate
+            speed = seen / (time.perf_counter() - since)
+            bar.set_postfix_str(f"loss {row['train/loss']:.3f}, {speed:.0f} images/s")
+            if state.step % config.validate_every == 0 or state.step == config.steps:
+                row |= validate(state.averaged_generator, photographs, settings)
+                pck = row.get("val/pck_0.2/mean", float("nan"))
+                tqdm.write(f"step {state.step}: validation PCK@0.2 {pck:.3f}")
+                show(state)
+            state.history.append({"step": state.step} | row)
+            report(state.step, row | {"train/images_per_second": speed})
+            since, seen, recent = time.perf_counter(), 0, []
+            # Here, where a point of the curve is complete: a resumed curve is then the same too.
+            if state.step - saved >= save_every or state.step == config.steps:
+                state.save(checkpoint)
+                saved = state.step
+
+
+def iteration(
+    state: TrainingState, batch: Batch, settings: Settings, with_ratio: bool = False
+) -> dict[str, Tensor]:
+    """One iteration of Algorithm 1; returns its losses and how the players did, without waiting for
+    them.
+
+    One forward pass of G serves all updates of an iteration: those of P and C on its detached maps,
+    then its own on Eq. 4 through the updated P and C. The paper's Algorithm 1 first takes a
+    separate step of G on L_G alone; here that step is part of Eq. 4, which contains L_G, at half
+    the cost.
+
+    with_ratio: also how large the adversarial gradient is beside the reconstruction's.
+    """
+    config, generator = settings.train, state.generator.train()
+    images, points, truth, mask = batch
+    joints = mask.shape[1]
+    reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
+    precision = functools.partial(autocast, config.precision, images.device)
+
+    with precision():
+        outputs = generator(images)
+    reconstruction = loss = reconstruct(outputs, truth, mask)
+    values = {"train/reconstruction": reconstruction.detach()}
+
+    if config.adversarial and state.step >= config.game_start * config.steps:
+        # What is not annotated must not give the game away: blank in real and fake maps alike.
+        shown = mask.repeat(1, truth.shape[1] // joints)[..., None, None]
+        real, fake = truth * shown, generator.heatmaps(outputs[-1]) * shown
+        both = torch.cat([real, fake.detach()])
+        with torch.no_grad():
+            real_pose, fake_pose = real[:, :joints], fake[:, :joints]
+            labels = {
+                "pose": losses.pose_labels(fake_pose, points, config.delta),
+                "confidence": losses.confidence_labels(fake_pose, real_pose, config.epsilon),
+            }
+
+        # P and C, on real maps and on G's.
+        for name, player, context in (
+            ("pose", state.pose, [images]),
+            ("confidence", state.confidence, []),
+        ):
+            with precision():
+                answers = player(*context, both).float()
+            on_real, on_fake = answers.chunk(2)
+            player_loss = losses.discriminator_loss(on_real, on_fake, labels[name], mask)
+            state.optimisers[name].zero_grad()
+            player_loss.backward()
+            state.optimisers[name].step()
+            values |= {f"{name}/loss": player_loss.detach()}
+            values |= _answers(name, on_real.detach(), on_fake.detach(), labels[name], mask)
+
+        # G, through the updated P and C, which do not learn from this.
+        for player in (state.pose, state.confidence):
+            player.requires_grad_(False)
+        with precision():
+            fooled = state.pose(images, fake).float(), state.confidence(fake).float()
+        l_p, l_c = (losses.adversarial_loss(answers, mask) for answers in fooled)
+        loss = losses.generator_loss(reconstruction, l_c, l_p, config.alpha, config.beta)
+        values |= {
+            "train/adversarial_pose": l_p.detach(),
+            "train/adversarial_confidence": l_c.detach(),
+        }
+        if with_ratio:
+            ratio = _gradient_ratio(reconstruction, loss, outputs[-1], joints)
+            values["train/gradient_ratio"] = ratio
+
+    state.optimisers["generator"].zero_grad()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(generator.parameters(), config.clip)
+    state.optimisers["generator"].step()
+    for player in (state.pose, state.confidence):
+        player.requires_grad_(True)
+    state.averaged.update_parameters(generator)
+    state.step += 1
+    return values | {"train/loss": loss.detach(), "train/gradient_norm": norm}
+
+
+def _answers(
+    name: str, on_real: Tensor, on_fake: Tensor, labels: Tensor, mask: Tensor
+) -> dict[str, Tensor]:
+    """How a discriminator does, as shares of the joints that count."""
+    return {
+        f"{name}/accuracy_real": losses.masked_mean((on_real > 0).float(), mask),
+        f"{name}/accuracy_fake": losses.masked_mean(((on_fake > 0) == (labels > 0)).float(), mask),
+        f"{name}/share_true": losses.masked_mean(labels, mask),
+    }
+
+
+def _gradient_ratio(reconstruction: Tensor, loss: Tensor, output: Tensor, joints: int) -> Tensor:
+    """Norm of the adversarial gradient over the reconstruction's, at the last stack's pose maps."""
+    of_loss, of_reconstruction = (
+        torch.autograd.grad(each, output, retain_graph=True)[0][:, :joints].contiguous()
+        for each in (loss, reconstruction)
+    )
+    return (of_loss - of_reconstruction).norm() / of_reconstruction.norm().clamp_min(1e-12)
+
+
+def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Mean of each value over the steps that have it; the device is waited for once."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    means = [torch.stack([row[name] for row in rows if name in row]).mean() for name in names]
+    return dict(zip(names, torch.stack(means).tolist(), strict=True))
+
+
+@torch.inference_mode()
+def validate(
+    generator: Generator, photographs: Photographs, settings: Settings
+) -> dict[str, float]:
+    """PCK of the validation part during training: without flip test, in training's precision."""
+    generator.eval()
+    crops, indices = photographs.crops, photographs.validation
+    reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
+    errors, points = [], []
+    for part in batches(indices, 64):
+        batch = plain_batch(part, photographs, settings.model.occlusion)
+        with autocast(settings.train.precision, photographs.device):
+            outputs = generator(batch.images)
+        errors.append(reconstruct(outputs, batch.maps, batch.mask) * len(part))
+        decoded = estimator.decode(generator.heatmaps(outputs[-1]), crops.geometry)
+        points.append(crops.predictions(part, *(each.cpu().numpy() for each in decoded)).points)
+    measured = summary(np.concatenate(points), crops.originals[indices], crops.annotated[indices])
+    return {"val/reconstruction": float(sum(errors)) / len(indices)} | {
+        f"val/{measure}/{group}": value
+        for measure, values in measured.items()
+        for group, value in values.items()
+        if not np.isnan(value)
+    }

@@ -1,0 +1,118 @@
+"""A training's state, and what a saved one belongs to."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+import yaml
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pipeline import paths
+from pipeline.errors import PipelineError
+from pipeline.files import written_whole
+from pipeline.networks import checkpoint
+from pipeline.networks.discriminators import ConfidenceDiscriminator, PoseDiscriminator
+from pipeline.networks.generator import Generator
+from pipeline.settings import Settings
+from pipeline.training.optimisation import optimiser
+
+
+class TrainingError(PipelineError):
+    """Training cannot go on."""
+
+
+class TrainingState:
+    """Everything that a training is at one moment; saved and restored exactly.
+
+    The random numbers and the order of the photographs are functions of the seed and the step alone
+    (`pipeline.seeding`, `batches.order`), so the step stands for the random generators and for the
+    position in the epoch.
+    """
+
+    def __init__(self, settings: Settings, device: torch.device):
+        train, model, geometry = settings.train, settings.model, settings.cache.geometry
+        torch.manual_seed(train.seed)
+        features, occlusion = train.discriminator_features, model.occlusion
+        self.generator = checkpoint.build(model, geometry)
+        self.pose = PoseDiscriminator(features, geometry.stride, occlusion)
+        self.confidence = ConfidenceDiscriminator(features, occlusion)
+        for network in (self.generator, self.pose, self.confidence):
+            network.to(device).to(memory_format=torch.channels_last)
+        # The averaged weights are what is validated, evaluated and kept.
+        self.averaged = AveragedModel(
+            self.generator, multi_avg_fn=get_ema_multi_avg_fn(train.ema), use_buffers=True
+        ).eval()
+        # Muon is for the generator.
+        kind = "adamw" if train.optimiser == "muon" else train.optimiser
+        rate, decay = train.discriminator_learning_rate, train.weight_decay
+        self.optimisers = {
+            "generator": optimiser(train.optimiser, self.generator, train.learning_rate, decay),
+            "pose": optimiser(kind, self.pose, rate, decay),
+            "confidence": optimiser(kind, self.confidence, rate, decay),
+        }
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def averaged_generator(self) -> Generator:
+        """The generator with the averaged weights."""
+        return cast(Generator, self.averaged.module)
+
+    def _parts(self) -> dict:
+        return {
+            "generator": self.generator,
+            "pose": self.pose,
+            "confidence": self.confidence,
+            "averaged": self.averaged,
+        } | {f"optimiser_{name}": each for name, each in self.optimisers.items()}
+
+    def save(self, path: Path) -> None:
+        """Write the state; the file at `path` is whole at any moment."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        with written_whole(path) as beside:
+            torch.save(parts | {"step": self.step, "history": self.history}, beside)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a saved state. Raises TrainingError where the file is none."""
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            for name, part in self._parts().items():
+                part.load_state_dict(saved[name])
+            self.step, self.history = saved["step"], saved["history"]
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            raise TrainingError(
+                f"{path}: not a saved training; delete it to start anew ({reason})"
+            ) from error
+
+
+def fingerprint(settings: Mapping) -> str:
+    """What a saved state belongs to: the settings, and all that dvc.yaml says the stage depends on.
+
+    A training that was killed goes on only where both are the same.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in dependencies("train"):
+        digest.update(path.as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def dependencies(stage: str) -> list[Path]:
+    """Every file, code and data, that dvc.yaml says a stage depends on, none of them a template.
+
+    Raises TrainingError where one is missing.
+    """
+    found: list[Path] = []
+    for name in yaml.safe_load(paths.STAGES.read_text())["stages"][stage]["deps"]:
+        path = Path(name)
+        if not path.exists():
+            raise TrainingError(f"{path}: no such file or folder, but {paths.STAGES} names it")
+        files = path.rglob("*") if path.is_dir() else [path]
+        # What Python compiles beside the code is no dependency (.dvcignore).
+        found += [each for each in files if each.is_file() and "__pycache__" not in each.parts]
+    return sorted(found)

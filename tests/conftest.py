@@ -1,0 +1,59 @@
+"""What several files of tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.geometry import Geometry
+from pipeline.skeleton import FLIP
+
+ROOT = Path(__file__).resolve().parents[1]
+CPU = torch.device("cpu")
+# The real data, where it lies beside this repository or LSPET_ARCHIVE names it; tests that need it
+# else skip.
+LSPET = ROOT / (os.environ.get("LSPET_ARCHIVE") or "../shared/lspet/lspet_dataset.zip")
+LSP = ROOT / "../shared/lsp/joints.mat"
+GEOMETRY = Geometry(input_size=64, heatmap_size=16, sigma=1.0, box_scale=1.25, crop_scale=1.5)
+
+
+@pytest.fixture
+def one_thread():
+    """Sums whose order, and so whose last bits, do not depend on the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def flip_points(points: torch.Tensor, size: int) -> torch.Tensor:
+    """Joints (B, 14, 2), px, of the mirrored photograph of width `size`."""
+    mirrored = torch.stack([size - 1 - points[..., 0], points[..., 1]], dim=-1)
+    return mirrored[:, list(FLIP)]
+
+
+def environment() -> dict[str, str]:
+    """This interpreter's programs first, and nothing that points at another store or archive."""
+    foreign = ("MLFLOW_", "DVC_", "LSPET_", "GIT_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GIT_CONFIG_GLOBAL": os.devnull,  # a fresh machine has none
+    }
+
+
+def sh(folder: Path, *command: str | Path, fails: bool = False) -> str:
+    """Run a command in a folder and give back what it printed; it must succeed, or fail if that is
+    wanted."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    said = f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert (done.returncode != 0) == fails, said
+    return done.stdout + done.stderr
+
+
+def git(folder: Path, *words: str) -> str:
+    return sh(folder, "git", "-c", "user.name=test", "-c", "user.email=test@example.org", *words)

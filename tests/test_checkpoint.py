@@ -1,0 +1,124 @@
+"""The file of weights: what goes in comes out, equal content is equal bytes, and bad files are told
+apart."""
+
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline.networks import checkpoint
+from pipeline.settings import Cache, Model
+
+CACHE = Cache(input_size=32, heatmap_size=8, sigma=1.5, box=1.25, margin=1.5)
+MODEL = Model(
+    block="bottleneck",
+    stem="patches",
+    stacks=2,
+    features=[8, 16],
+    occlusion=True,
+    reconstruction="cross_entropy",
+)
+SETTINGS = {"model": MODEL.model_dump(), "cache": CACHE.model_dump(), "data": {"name": "figures"}}
+
+
+@pytest.fixture
+def generator():
+    """With statistics of its own in the normalisations."""
+    torch.manual_seed(0)
+    made = checkpoint.build(MODEL, CACHE.geometry).to(memory_format=torch.channels_last)
+    made(torch.randn(4, 3, 32, 32))
+    return made.eval()
+
+
+@pytest.fixture
+def path(tmp_path, generator):
+    path = tmp_path / "models" / "generator.safetensors"
+    checkpoint.save(path, generator, SETTINGS)
+    return path
+
+
+def header(path) -> dict:
+    """The JSON in front of a safetensors file, read without the library."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length])
+
+
+def test_what_is_loaded_is_what_was_saved(path, generator):
+    loaded, geometry, settings = checkpoint.load(path)
+    image = torch.randn(2, 3, 32, 32)
+    assert geometry == CACHE.geometry
+    assert settings == SETTINGS and not loaded.training and loaded.sigma == CACHE.sigma
+    with torch.inference_mode():
+        for before, after in zip(generator(image), loaded(image), strict=True):
+            # Where the numbers lie in memory may change how their sums are rounded, nothing else.
+            torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                generator.heatmaps(before), loaded.heatmaps(after), rtol=1e-4, atol=1e-5
+            )
+    for name, tensor in generator.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+
+
+def test_equal_weights_and_settings_give_equal_bytes_whatever_the_order_of_the_keys(
+    path, generator, tmp_path
+):
+    reordered = {name: dict(reversed(group.items())) for name, group in reversed(SETTINGS.items())}
+    other = tmp_path / "other.safetensors"
+    checkpoint.save(other, generator.to(memory_format=torch.contiguous_format), reordered)
+    assert other.read_bytes() == path.read_bytes()
+
+
+def test_other_weights_or_settings_give_other_bytes(path, generator, tmp_path):
+    before, other = path.read_bytes(), tmp_path / "other.safetensors"
+    checkpoint.save(other, generator, SETTINGS | {"data": {"name": "lspet"}})
+    assert other.read_bytes() != before
+    with torch.no_grad():
+        generator.stacks[0].heads[0].maps.bias[0] += 1
+    checkpoint.save(other, generator, SETTINGS)
+    assert other.read_bytes() != before
+
+
+def test_the_settings_are_one_sorted_metadata_value(path):
+    assert header(path)["__metadata__"] == {"settings": json.dumps(SETTINGS, sort_keys=True)}
+
+
+def test_the_settings_are_read_without_the_weights(path):
+    assert checkpoint.read_settings(path) == SETTINGS
+
+
+@pytest.mark.parametrize("read", [checkpoint.read_settings, checkpoint.load])
+def test_a_missing_file_is_answered_with_the_command_that_brings_it(tmp_path, read):
+    path = tmp_path / "generator.safetensors"
+    with pytest.raises(checkpoint.WeightsError) as error:
+        read(path)
+    assert str(path) in str(error.value) and f"dvc pull {path}" in str(error.value)
+
+
+@pytest.mark.parametrize("read", [checkpoint.read_settings, checkpoint.load])
+@pytest.mark.parametrize(
+    "case", ["garbage", "empty", "cut short", "of another program", "of other metadata"]
+)
+def test_a_file_that_is_not_of_this_pipeline_is_named(path, read, case):
+    if case == "garbage":
+        path.write_bytes(bytes(range(256)) * 10)
+    elif case == "empty":
+        path.write_bytes(b"")
+    elif case == "cut short":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        metadata = {"format": "pt"} if case == "of other metadata" else None
+        save_file({"weight": torch.zeros(2)}, path, metadata=metadata)
+    with pytest.raises(checkpoint.WeightsError, match="not weights of this pipeline") as error:
+        read(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("said", ["{}", '{"model": {}, "cache": {}}', "3", json.dumps(SETTINGS)])
+def test_weights_of_another_version_are_refused_in_one_sentence(said, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_file({"w": torch.zeros(2)}, other, metadata={"settings": said})
+    with pytest.raises(checkpoint.WeightsError, match="other.safetensors: [^\n]*$"):
+        checkpoint.load(other)
