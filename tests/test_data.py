@@ -270,7 +270,7 @@ def test_loaded_crops_are_read_from_disk_when_they_are_used_and_never_written(bu
 
 def test_crops_of_another_geometry_are_refused_in_one_sentence(built):
     other = replace(GEOMETRY, input_size=32, heatmap_size=8)
-    with pytest.raises(DataError, match=r"holds crops of 96 px, but .* on crops of 48 px[^\n]*$"):
+    with pytest.raises(DataError, match=r"holds crops of 96 px; expected 48 px[^\n]*$"):
         storage.load(built[0], other)
 
 

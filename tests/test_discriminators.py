@@ -111,6 +111,16 @@ def test_the_answer_is_read_out_where_the_joint_lies():
     assert network.judge(x, pose).item() == pytest.approx((0.001 * (1 + 2 + 3) + 1.001 * 4) / 1.004)
 
 
+def test_the_answer_is_read_out_under_the_pose_wherever_it_is_hidden():
+    network = discriminator("confidence", joints=1)
+    network.body = network.maps = torch.nn.Identity()
+    x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    pose, occlusion = torch.zeros(2, 1, 1, 4, 4)
+    pose[..., 2:, 2:], occlusion[..., :2, :2] = 1.0, 1.0
+    answer = network.judge(x, both(pose, occlusion)).item()
+    assert answer == pytest.approx((0.001 * (1 + 2 + 3) + 1.001 * 4) / 1.004)
+
+
 def test_blank_channels_have_finite_answers_and_gradients(judge):
     pose, occlusion = maps()
     pose, occlusion = (each.clone() for each in (pose, occlusion))

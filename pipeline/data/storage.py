@@ -99,16 +99,14 @@ def build(
 def load(folder: Path, geometry: Geometry) -> Crops:
     """The crops that `build` wrote; images stay on disk until they are read.
 
-    Raises DataError where they were made for another geometry.
+    Raises DataError where their side is not the geometry's.
     """
     images = np.load(folder / "crops.npy", mmap_mode="c")
     if images.shape[1] != geometry.stored_size:
         raise DataError(
-            f"{folder} holds crops of {images.shape[1]} px, but the weights were trained on crops"
-            " of"
-            f" {geometry.stored_size} px (input {geometry.input_size}, margin"
-            f" {geometry.crop_scale}):"
-            " run `dvc repro` with the parameters of the weights"
+            f"{folder} holds crops of {images.shape[1]} px; expected {geometry.stored_size} px"
+            f" (input {geometry.input_size}, margin {geometry.crop_scale}): run `dvc repro` with"
+            " the parameters that belong to the weights"
         )
     with np.load(folder / "people.npz") as people:
         return Crops(geometry, images, **people)

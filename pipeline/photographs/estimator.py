@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pipeline import paths
 from pipeline.data.crops import Crops, Predictions, batches, cut_out
+from pipeline.errors import PipelineError
 from pipeline.geometry import Geometry
 from pipeline.photographs.people import HIDDEN, Box, Person
 from pipeline.photographs.reading import read
@@ -41,17 +42,24 @@ class PoseEstimator:
         """That of a file of weights (.safetensors; needs PyTorch) or of an exported one (.onnx;
         does not).
 
-        precision: auto, the fastest that the hardware has; fp32; or bf16. An exported one has fp32
-        alone. Raises PipelineError where the file is neither.
+        precision: auto, the fastest that the hardware has; fp32; or bf16, not of an exported one.
+        Raises PipelineError where the file is neither.
         """
         path = Path(path)
         if path.suffix == ".onnx":
+            if precision == "bf16":
+                raise PipelineError(f"{path}: an exported model computes in fp32 alone")
             from pipeline.photographs.onnx_file import OnnxEstimator
 
             return cls(OnnxEstimator(path))
         # Imported here: who has an exported model need not have PyTorch.
-        from pipeline.networks.estimator import CropEstimator
-
+        try:
+            from pipeline.networks.estimator import CropEstimator
+        except ModuleNotFoundError as error:
+            raise PipelineError(
+                f"{path} needs {error.name}: run `pip install '.[train]'` in the repository, or"
+                " load an exported .onnx"
+            ) from None
         return cls(CropEstimator.load(path, precision))
 
     def find(
