@@ -13,6 +13,7 @@ from PIL import Image
 import pipeline
 import untrained
 from conftest import CPU, ROOT
+from pipeline import PipelineError
 from pipeline.commands import export
 from pipeline.networks import checkpoint
 from pipeline.networks.estimator import CropEstimator
@@ -24,8 +25,12 @@ from pipeline.skeleton import JOINTS
 from pipeline.sources import drawn_people
 
 BOXES = [(40.0, 30.0, 70.0, 110.0), (12.5, 20.25, 90.0, 60.0), (60.0, 40.0, 50.0, 100.0)]
-# What a machine that only predicts need not have.
-TRAINING = ("dvc", "matplotlib", "mlflow", "pandas", "pydantic", "scipy", "torch", "yaml")
+# What a machine that only predicts need not have: the extra `train` of pyproject.toml.
+TRAINING = (
+    "array_api_compat", "dvc", "filelock", "jinja2", "matplotlib", "mlflow", "onnx", "onnxscript",
+    "pandas", "psutil", "pydantic", "pynvml", "requests", "safetensors", "scipy", "simplejpeg",
+    "torch", "yaml",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +100,47 @@ def test_photographs_with_boxes_and_without_are_answered_in_their_order(estimato
     assert_same(
         [own[0], given[1], own[2]], estimator.find(images, [None, np.array(BOXES[1]), None])
     )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda image: image / 255, "float64: expected .height, width, 3., uint8, RGB"),
+        (lambda image: image[..., 0], "expected .height, width, 3., uint8, RGB"),
+        (lambda image: np.dstack([image, image[..., :1]]), "expected .height, width, 3."),
+        (lambda image: image[:0], "expected .height, width, 3."),
+    ],
+    ids=["floats", "grey", "four channels", "empty"],
+)
+def test_pixels_of_another_kind_are_refused_in_one_sentence(estimator, images, spoil, said):
+    with pytest.raises(PhotographError, match=said) as error:
+        estimator.find([images[0], spoil(images[1])])
+    assert "\n" not in str(error.value)
+
+
+def test_one_photograph_in_place_of_a_list_is_refused(estimator, images, files):
+    for one in (images[0], files[0], str(files[0])):
+        with pytest.raises(PhotographError, match="expected a list of photographs"):
+            estimator.find(one)
+
+
+def test_a_file_that_cannot_be_read_is_named(estimator, files, tmp_path):
+    with pytest.raises(PhotographError, match="missing.jpg: no such file"):
+        estimator.find([files[0], tmp_path / "missing.jpg"])
+
+
+def test_there_is_one_box_a_photograph(estimator, images):
+    with pytest.raises(BoxError, match="2 boxes of 3 photographs: expected one each"):
+        estimator.find(images, BOXES[:2])
+    with pytest.raises(BoxError, match="box: expected x, y, width, height; found here"):
+        estimator.find(images[:1], ["here"])
+
+
+def test_an_unknown_precision_is_refused_and_bf16_of_an_exported_model(tmp_path):
+    with pytest.raises(PipelineError, match="precision 'fp64': expected auto, bf16, fp32"):
+        PoseEstimator.load(tmp_path / "generator.safetensors", precision="fp64")
+    with pytest.raises(PipelineError, match="exported model computes in fp32 alone"):
+        PoseEstimator.load(tmp_path / "generator.onnx", precision="bf16")
 
 
 def test_a_found_box_is_one_that_can_be_given(estimator, images):

@@ -258,7 +258,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_weights(reproduced, tmp_p
     sh(clone, "dvc", "cache", "dir", "--local", str(reproduced / ".dvc/cache"))
     sh(clone, "dvc", "checkout", "data/cache", "data/heatmaps.npz", "data/split.csv")
     # Longer, so that it is still at it when the signal comes; the first save is after 100 steps.
-    steps = ("dvc", "exp", "run", "-S", "train.steps=400", "train")
+    steps = ("dvc", "exp", "run", "-S", "train.steps=250", "train")
     process = subprocess.Popen(
         steps,
         cwd=clone,

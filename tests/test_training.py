@@ -678,12 +678,18 @@ def test_a_fingerprint_does_not_change_with_what_python_compiles(project):
     assert before == fingerprint(SETTINGS)
 
 
-def test_the_training_depends_on_its_networks_and_not_on_what_observes_or_uses_them(monkeypatch):
-    monkeypatch.chdir(ROOT)
+@pytest.mark.usefixtures("project")
+def test_the_training_depends_on_its_networks_and_not_on_what_observes_or_uses_them():
     files = {path.as_posix() for path in dependencies("train")}
     assert {"pipeline/networks/generator.py", "pipeline/training/state.py"} <= files
     assert not {"pipeline/tracking/report.py", "pipeline/commands/predict.py"} & files
     assert not any("__pycache__" in name for name in files)
+
+
+def test_a_dependency_that_is_missing_is_named(project):
+    shutil.rmtree(project / "data/cache")
+    with pytest.raises(TrainingError, match=r"data/cache: no such file or folder, but dvc.yaml"):
+        fingerprint(SETTINGS)
 
 
 # What is told, and what is refused

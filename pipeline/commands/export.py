@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import paths
+from pipeline.commands.options import add_weights
 from pipeline.data import storage
 from pipeline.data.crops import cut_out
 from pipeline.data.storage import DataError
@@ -106,13 +107,7 @@ def difference(estimator: CropEstimator, path: Path, images: Tensor) -> float:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command is told."""
     parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="to write")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        default=paths.WEIGHTS,
-        metavar="FILE",
-        help=f"default: {paths.WEIGHTS}",
-    )
+    add_weights(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import paths
+from pipeline.commands.options import add_weights
 from pipeline.data import storage
 from pipeline.evaluation import protocol, results
 from pipeline.networks.estimator import CropEstimator
@@ -22,13 +22,7 @@ FIRST = 1000  # of the test part
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command is told."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="with images/ and joints.mat")
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        default=paths.WEIGHTS,
-        metavar="FILE",
-        help=f"default: {paths.WEIGHTS}",
-    )
+    add_weights(parser)
 
 
 def run(options: argparse.Namespace) -> int:

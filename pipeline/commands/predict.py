@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from pipeline import paths
+from pipeline.commands.options import add_weights
 from pipeline.drawing.overlay import draw_skeleton
 from pipeline.errors import PipelineError
 from pipeline.files import written_whole
-from pipeline.photographs.estimator import PoseEstimator
+from pipeline.photographs.estimator import PRECISIONS, PoseEstimator
 from pipeline.photographs.people import Box, BoxError, Person
 from pipeline.photographs.reading import MOST_PIXELS, SUFFIXES, PhotographError, read
 
@@ -186,16 +186,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CSV",
         help="columns image, x, y, width, height; photographs that it does not name: two looks",
     )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        default=paths.WEIGHTS,
-        metavar="FILE",
-        help=f".safetensors, or .onnx as `export` writes it; default: {paths.WEIGHTS}",
-    )
+    add_weights(parser, ".safetensors, or .onnx as `export` writes it")
     parser.add_argument(
         "--precision",
-        choices=("auto", "bf16", "fp32"),
+        choices=PRECISIONS,
         default="auto",
         help="auto: bf16 where the hardware multiplies it, else fp32",
     )

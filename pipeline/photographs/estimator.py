@@ -12,10 +12,11 @@ from pipeline import paths
 from pipeline.data.crops import Crops, Predictions, batches, cut_out
 from pipeline.errors import PipelineError
 from pipeline.geometry import Geometry
-from pipeline.photographs.people import HIDDEN, Box, Person
-from pipeline.photographs.reading import read
+from pipeline.photographs.people import HIDDEN, Box, BoxError, Person
+from pipeline.photographs.reading import PhotographError, read
 
 BATCH = 32  # photographs a forward pass
+PRECISIONS = ("auto", "bf16", "fp32")
 Photograph = np.ndarray | Path | str  # pixels (H, W, 3) uint8, RGB, or a file
 
 
@@ -46,6 +47,8 @@ class PoseEstimator:
         Raises PipelineError where the file is neither.
         """
         path = Path(path)
+        if precision not in PRECISIONS:
+            raise PipelineError(f"precision {precision!r}: expected {', '.join(PRECISIONS)}")
         if path.suffix == ".onnx":
             if precision == "bf16":
                 raise PipelineError(f"{path}: an exported model computes in fp32 alone")
@@ -72,8 +75,10 @@ class PoseEstimator:
         boxes: x, y, width and height, px, tight around the person's joints; where it is None, two
         looks find one. Raises PhotographError and BoxError.
         """
-        pixels = [each if isinstance(each, np.ndarray) else read(Path(each)) for each in images]
+        pixels = pixels_of(images)
         asked = [None] * len(pixels) if boxes is None else boxes
+        if len(asked) != len(pixels):
+            raise BoxError(f"{len(asked)} boxes of {len(pixels)} photographs: expected one each")
         given = [
             None if box is None else Box.of(box).check(image)
             for image, box in zip(pixels, asked, strict=True)
@@ -128,3 +133,24 @@ class PoseEstimator:
                 predictions.append(self.predict_without_boxes(images)[0])
                 bar.update(len(batch))
         return Predictions.concatenated(predictions)
+
+
+def pixels_of(images: Sequence[Photograph]) -> list[np.ndarray]:
+    """Photographs as pixels (H, W, 3) uint8. Raises PhotographError, which names a file."""
+    if isinstance(images, str | Path) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        raise PhotographError("expected a list of photographs; found a single one")
+    pixels = []
+    for image in images:
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise PhotographError(
+                    f"pixels of shape {image.shape}, {image.dtype}: expected (height, width, 3),"
+                    " uint8, RGB"
+                )
+            pixels.append(image)
+        else:
+            try:
+                pixels.append(read(Path(image)))
+            except PhotographError as error:
+                raise PhotographError(f"{image}: {error}") from None
+    return pixels

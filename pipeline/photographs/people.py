@@ -55,9 +55,12 @@ class Box(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[float]) -> "Box":
         """That of x, y, width and height. Raises BoxError for others, or more or fewer values."""
-        if len(values) != len(cls._fields):
-            raise BoxError(f"box: expected {', '.join(cls._fields)}; found {values}")
-        return cls(*values).check()
+        try:
+            box = cls(*map(float, values))
+        except (TypeError, ValueError):
+            expected = ", ".join(cls._fields)
+            raise BoxError(f"box: expected {expected}; found {values}") from None
+        return box.check()
 
     @classmethod
     def around(cls, corners: np.ndarray) -> "Box":
