@@ -8,18 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import untrained
 from pipeline.networks import checkpoint
-from pipeline.settings import Cache, Model
 
-CACHE = Cache(input_size=32, heatmap_size=8, sigma=1.5, box=1.25, margin=1.5)
-MODEL = Model(
-    block="bottleneck",
-    stem="patches",
-    stacks=2,
-    features=[8, 16],
-    occlusion=True,
-    reconstruction="cross_entropy",
-)
+CACHE = untrained.CACHE.model_copy(update={"sigma": 1.5})
+MODEL = untrained.MODEL.model_copy(update={"block": "bottleneck", "stacks": 2})
 SETTINGS = {"model": MODEL.model_dump(), "cache": CACHE.model_dump(), "data": {"name": "figures"}}
 
 

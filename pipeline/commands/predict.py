@@ -203,13 +203,15 @@ def run(options: argparse.Namespace) -> int:
     estimator = PoseEstimator.load(options.weights, options.precision)
     failed: dict[Path, str] = {}
     rows: list[dict] = []
+    unread = 0
     with tqdm(total=len(wanted), desc="predict", unit=" images") as bar:
         for batch in batches(wanted, failed):
             people = estimator.find([image for _, image in batch], [job.box for job, _ in batch])
             for (job, image), person in zip(batch, people, strict=True):
                 rows += save(options.out, job, image, person)
-            bar.update(len(batch))
-        bar.update(len(failed))
+            bar.update(len(batch) + len(failed) - unread)
+            unread = len(failed)
+        bar.update(len(failed) - unread)
     write(options.out / "joints.csv", table(rows))
     print(f"{len(wanted) - len(failed)} of {len(wanted)} photographs: {options.out}")
     for file, reason in failed.items():

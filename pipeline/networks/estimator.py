@@ -16,6 +16,7 @@ from pipeline.device import autocast, default_device
 from pipeline.geometry import Geometry
 from pipeline.networks import checkpoint, heatmaps
 from pipeline.networks.generator import Generator, normalise
+from pipeline.skeleton import JOINTS
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def inputs(crops: Crops, indices: np.ndarray) -> Tensor:
 
 def decode(maps: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
     """Places (B, J, 2), px of the input, scores (B, J) and hidden (B, J) in maps (B, T J, h, h)."""
-    pose, *occlusion = maps.split(len(heatmaps.FLIP), dim=1)
+    pose, *occlusion = maps.split(len(JOINTS), dim=1)
     peaks, _ = heatmaps.decode(heatmaps.smooth(pose, geometry.sigma))
     scores = pose.amax((-2, -1))
     hidden = occlusion[0].amax((-2, -1)).float() if occlusion else torch.zeros_like(scores)

@@ -86,7 +86,7 @@ def progress(
 
     @torch.inference_mode()
     def show(state: TrainingState) -> None:
-        generator = state.averaged_generator.eval()
+        generator = state.averaged_generator
         maps = CropEstimator(generator, crops.geometry, {}, device).heatmaps(images, flip=False)
         verdicts = {}
         if (
