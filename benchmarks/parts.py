@@ -21,9 +21,10 @@ from pipeline.data.crops import Crops, batches
 from pipeline.data.targets import factors, targets_of
 from pipeline.device import autocast, upload
 from pipeline.evaluation import protocol
-from pipeline.networks import checkpoint, heatmaps
+from pipeline.networks import heatmaps
 from pipeline.networks.estimator import CropEstimator, decode, inputs
-from pipeline.networks.generator import Generator, normalise
+from pipeline.networks.generator import Generator
+from pipeline.networks.layers import normalise
 from pipeline.settings import Settings
 from pipeline.settings import check as checked
 from pipeline.training.batches import Photographs, training_batch
@@ -94,7 +95,7 @@ def trainer(settings: Settings, photographs: Photographs) -> Callable[[], None]:
 
 def new_generator(settings: Settings, device: torch.device) -> Generator:
     """An untrained generator, laid out in memory as training lays it out."""
-    generator = checkpoint.build(settings.model, settings.cache.geometry)
+    generator = Generator(settings.model, settings.cache.geometry)
     return generator.to(device).to(memory_format=torch.channels_last)
 
 
@@ -258,7 +259,7 @@ def prediction(settings: Settings, photographs: Photographs) -> list[Row]:
     """Joints of 32 crops with flip test; and of the 1,000 photographs of a test part, in fp32."""
     device, crops = photographs.device, photographs.crops
     fastest, ours = (untrained(settings, device, precision) for precision in ("auto", "fp32"))
-    plain = checkpoint.build(settings.model, crops.geometry).to(device).eval()
+    plain = Generator(settings.model, crops.geometry).to(device).eval()
     indices = np.arange(32)
     images = inputs(crops, indices).to(device)
 

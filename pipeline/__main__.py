@@ -11,6 +11,7 @@ COMMANDS = {
     "predict": "the joints of people in your own photographs",
     "export": "the trained generator as an ONNX file",
     "ablation": "the paper's ablation, from finished experiments",
+    "scenes": "photographs of one scene in LSPet, looked for anew",
     "lsp": "the trained generator measured on LSP's test images",
 }
 TRAINING = "torch"  # of the extra that all but prediction by an ONNX file needs

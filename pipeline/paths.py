@@ -15,11 +15,14 @@ PREDICTIONS = Path("data/predictions.csv")
 PREDICTIONS_WITHOUT_BOX = Path("data/predictions_without_box.csv")
 
 WEIGHTS = Path("models/generator.safetensors")
+FINDER = Path("models/finder.safetensors")
+JUDGEMENT = Path("models/judgement.json")
 
 METRICS = Path("metrics")
 LEARNING_CURVE = Path("metrics/learning_curve.csv")
 PCK_CURVE = Path("metrics/pck_curve.csv")
 PCKH_CURVE = Path("metrics/pckh_curve.csv")
+FINDER_MEASURES = Path("metrics/finder.json")
 ABLATION = Path("metrics/ablation.csv")
 
 

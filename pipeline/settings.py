@@ -44,11 +44,12 @@ class Data(_Group):
 
 
 class Split(_Group):
-    """Shares of the parts, and what counts as a near-duplicate."""
+    """Shares of the parts, and which photographs stay together."""
 
     validation: Share
     test: Share
     near_duplicate_bits: Annotated[int, Field(ge=0, le=64)]
+    scenes: bool
     seed: Seed
 
 
@@ -81,12 +82,23 @@ class Cache(_Group):
 class Model(_Group):
     """The generator."""
 
-    block: Literal["bottleneck", "basic"]
+    encoder: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]
+    pretrained: bool
+    block: Literal["bottleneck", "basic", "separable"]
     stem: Literal["paper", "patches"]
     stacks: Annotated[int, Field(ge=1, le=16)]
     features: Annotated[list[Channels], Field(min_length=2, max_length=6)]
     occlusion: bool
     reconstruction: Literal["mse", "cross_entropy"]
+
+    @model_validator(mode="after")
+    def _weights_exist(self) -> "Model":
+        if self.pretrained and self.encoder == "hourglass":
+            raise ValueError(
+                "pretrained True: the paper's hourglass has no ImageNet weights; set it to false,"
+                " or encoder to a backbone of timm's"
+            )
+        return self
 
 
 class Augment(_Group):
@@ -98,6 +110,7 @@ class Augment(_Group):
     shift: Annotated[float, Field(ge=0, le=0.5)]
     flip: Probability
     colour: Annotated[float, Field(ge=0, lt=1)]
+    cut: Probability
     occluders: Probability
     occluder_size: tuple[Fraction, Fraction]
 
@@ -125,6 +138,8 @@ class Train(_Group):
     input_sizes: Annotated[list[Side], Field(min_length=1)]
     optimiser: Literal["muon", "adamw", "rmsprop"]
     learning_rate: Positive
+    encoder_rate: Annotated[float, Field(ge=0, le=1)]
+    encoder_frozen: Annotated[int, Field(ge=0, le=6)]
     discriminator_learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)]
     clip: Positive
@@ -147,6 +162,28 @@ class Train(_Group):
         return self
 
 
+class Finder(_Group):
+    """What finds people in whole pictures, and how it is taught."""
+
+    encoder: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]
+    pretrained: bool
+    features: Annotated[list[Channels], Field(min_length=2, max_length=4)]
+    input_size: Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
+    batch: Count
+    steps: Count
+    learning_rate: Positive
+    encoder_rate: Annotated[float, Field(ge=0, le=1)]
+    encoder_frozen: Annotated[int, Field(ge=0, le=4)]
+    edges: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip: Positive
+    warmup: Annotated[int, Field(ge=0)]
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["auto", "bf16", "fp32"]
+    seed: Seed
+    log_every: Count
+
+
 class Evaluate(_Group):
     """What the last stage measures; how is fixed, in pipeline/evaluation/protocol.py."""
 
@@ -162,6 +199,7 @@ class Settings(_Group):
     model: Model
     augment: Augment
     train: Train
+    finder: Finder
     evaluate: Evaluate
 
     @model_validator(mode="after")
@@ -186,7 +224,14 @@ class Settings(_Group):
                     f" {stride} ask"
                     f" for multiples of {deepest}"
                 )
-        if self.model.stem == "paper" and stride != 4:
+        if self.model.encoder != "hourglass" and self.train.encoder_frozen > len(
+            self.model.features
+        ):
+            raise ValueError(
+                f"train.encoder_frozen {self.train.encoder_frozen}: model.features has"
+                f" {len(self.model.features)} levels"
+            )
+        if self.model.encoder == "hourglass" and self.model.stem == "paper" and stride != 4:
             raise ValueError(
                 "model.stem 'paper' gives heatmaps of a quarter of the input's side, but"
                 " cache.heatmap_size"

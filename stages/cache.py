@@ -8,6 +8,7 @@ from pipeline import paths
 from pipeline.data import storage, targets
 from pipeline.data.annotations import image_paths
 from pipeline.data.split import PARTS, near_duplicates, split
+from pipeline.scenes import pairs as scenes
 from pipeline.settings import load
 from stages import stage
 
@@ -19,9 +20,12 @@ def main() -> None:
     hashes = storage.build(dataset, paths.CROPS, geometry)
     targets.save(paths.HEATMAPS, targets.targets_of(storage.load(paths.CROPS, geometry)))
 
-    groups = near_duplicates(hashes, settings.split.near_duplicate_bits)
-    parts = split(groups, settings.split.validation, settings.split.test, settings.split.seed)
     names = [path.name for path in image_paths(dataset)]
+    groups = near_duplicates(hashes, settings.split.near_duplicate_bits)
+    if settings.split.scenes:
+        pairs = scenes.read(scenes.same_scene(settings.data.name))
+        groups = scenes.joined(groups, scenes.numbered(pairs, names))
+    parts = split(groups, settings.split.validation, settings.split.test, settings.split.seed)
     with paths.SPLIT.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["image", "group", "part"])

@@ -20,7 +20,7 @@ def main() -> None:
         partial = paths.main_root() / ".dvc" / "tmp" / "download"
         fetch_lspet(folder, partial=partial, archive=os.environ.get("LSPET_ARCHIVE") or None)
     else:
-        from pipeline.sources import drawn_people
+        from pipeline.figures import drawn_people
 
         drawn_people.write(folder, settings.data.count, settings.data.seed)
 

@@ -8,7 +8,7 @@ from pipeline.data import storage, targets
 from pipeline.device import default_device, deterministic, device_name
 from pipeline.drawing.curves import learning_curves
 from pipeline.evaluation import protocol, results
-from pipeline.networks import checkpoint
+from pipeline.networks import checkpoint, encoder
 from pipeline.networks.estimator import CropEstimator
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
@@ -32,13 +32,15 @@ def main() -> None:
         validation=np.flatnonzero(split.part == "validation"),
         device=device,
     )
-    made_by = {
+    made_by: dict[str, dict] = {
         "data": {"name": settings.data.name},
         "cache": settings.cache.model_dump(),
         "model": settings.model.model_dump(),
         "augment": settings.augment.model_dump(),
         "train": settings.train.model_dump(),
     }
+    if settings.model.pretrained:
+        made_by["pretrained"] = encoder.provenance(settings.model.encoder)
     belongs_to = fingerprint(made_by)
     # In the main repository: a training in one of DVC's temporary folders goes on too.
     saved = paths.main_root() / "checkpoints" / f"{belongs_to}.pt"
@@ -52,7 +54,7 @@ def main() -> None:
         "fingerprint": belongs_to,
         "data.sha256": digest(paths.CROPS / "crops.npy"),
         "device": device_name(device),
-    }
+    } | {f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()}
     with training_run(settings, tags=tags, resumed=state.step > 0) as run:
         run.dataset(settings.data.name, tags["data.sha256"], str(paths.CROPS), "training")
         show = pictures.progress(run, photographs, settings)
@@ -75,7 +77,6 @@ def main() -> None:
         run.figure(learning_curves(curve), "pictures/learning_curves.png")
         pictures.log(run, "validation", evaluation, estimator, crops, photographs.targets)
         registry.describe(run, estimator, split, {"validation": measured})
-        registry.keep(run, paths.WEIGHTS, made_by, measured, crops.originals)
     saved.unlink(missing_ok=True)
     print(f"validation\n{results.table(measured)}")
 

@@ -13,13 +13,16 @@ from torch.testing import assert_close
 from conftest import flip_points
 from pipeline.evaluation.occluders import Occluders, People, draw_occluders, occlude
 from pipeline.networks import heatmaps
-from pipeline.networks.generator import normalise
 from pipeline.networks.heatmaps import flip_maps
+from pipeline.networks.layers import normalise
 from pipeline.seeding import seeded
 from pipeline.settings import Augment
 from pipeline.skeleton import FLIP, JOINTS
 from pipeline.training.augmentation import (
+    Window,
+    cut_off,
     draw_colours,
+    draw_cuts,
     draw_warps,
     identity_warps,
     recolour,
@@ -33,6 +36,7 @@ AUGMENT = Augment(
     shift=0.05,
     flip=0.5,
     colour=0.3,
+    cut=0,
     occluders=0.5,
     occluder_size=(0.12, 0.3),
 )
@@ -41,6 +45,10 @@ STILL = AUGMENT.model_copy(
 )
 STORED, FIELD = 96, 64
 SEEN = torch.zeros(1, 14, dtype=torch.bool)
+
+
+def middle_window(count):
+    return Window.middle(count, STORED, FIELD)
 
 
 def blob(size, place, sigma=2.0):
@@ -63,11 +71,66 @@ def one_point(joint, place):
     return points
 
 
+def test_a_window_on_a_part_shows_it_as_large_as_the_input():
+    place = [30.0, 40.0]
+    window = Window(torch.tensor([place]), torch.tensor([FIELD / 2]))
+    points = one_point(0, [32.0, 37.0])
+    people = warp(blob(STORED, [32.0, 37.0])[None], points, SEEN, identity_warps(1), window, FIELD)
+    expected = torch.tensor([31.5 + 2 * 2, 31.5 - 2 * 3])
+    assert_close(people.points[0, 0], expected, rtol=0, atol=1e-4)
+    assert_close(middle(people.images[0]), expected, rtol=0, atol=0.1)
+
+
+def standing(count):
+    """(count, 14, 2): joints evenly down a line, head top first, from y = 20 to 72."""
+    y = torch.linspace(72, 20, 14)
+    x = torch.linspace(40, 56, 14)
+    return torch.stack([x, y], -1).repeat(count, 1, 1)
+
+
+def test_a_cut_leaves_the_joints_on_one_side_of_an_edge_and_a_window_around_them():
+    points = standing(200)
+    points[:, 3] = torch.nan
+    seen, window = draw_cuts(seeded(5), points, 1.0, middle_window(200))
+    cut = torch.isfinite(seen).any(-1).any(-1)
+    assert cut.sum() > 180  # few would have been cut to less than four joints
+    inside = ((points >= seen[:, :1]) & (points <= seen[:, 1:])).all(-1)
+    assert (inside[cut].sum(1) >= 4).all() and (inside[cut].sum(1) < 13).all()
+    assert (inside[~cut] == ~points[~cut].isnan().any(-1)).all()
+    for k in cut.nonzero().flatten().tolist():
+        left = points[k][inside[k]]
+        assert_close(window.centre[k], (left.amin(0) + left.amax(0)) / 2)
+        extent = (left.amax(0) - left.amin(0)).max().item()
+        expected = max(FIELD * extent / 52, FIELD / 4)  # of the whole person: 52 px
+        assert window.side[k].item() == pytest.approx(expected, rel=1e-4)
+    sides = torch.isfinite(seen)[cut].flatten(1).float().mean(0)  # left, top, right, bottom
+    assert sides.tolist() == pytest.approx([0.15, 0.1, 0.15, 0.6], abs=0.1)
+
+
+def test_nobody_is_cut_without_probability_and_nobody_to_less_than_four_joints():
+    few = torch.full((3, 14, 2), torch.nan)
+    few[:, :4] = standing(3)[:, :4]
+    for points, probability in ((standing(3), 0.0), (few, 1.0)):
+        seen, window = draw_cuts(seeded(1), points, probability, middle_window(3))
+        assert not torch.isfinite(seen).any()
+        assert torch.equal(window.centre, middle_window(3).centre)
+        assert torch.equal(window.side, middle_window(3).side)
+
+
+def test_what_is_cut_off_is_black():
+    crops = torch.full((2, 8, 8, 3), 200, dtype=torch.uint8)
+    everything = torch.tensor([[-torch.inf] * 2, [torch.inf] * 2])
+    upper_left = torch.tensor([[2.5, -torch.inf], [torch.inf, 4.0]])
+    one, other = cut_off(crops, torch.stack([everything, upper_left]))
+    assert (one == 200).all()
+    assert (other[:5, 3:] == 200).all() and other.sum() == 5 * 5 * 3 * 200
+
+
 def test_the_identity_warp_returns_the_middle_of_the_crop():
     crops = torch.randint(0, 256, (2, STORED, STORED, 3), generator=seeded(0)).to(torch.uint8)
     points = torch.rand(2, 14, 2, generator=seeded(1)) * STORED
     hidden = torch.rand(2, 14, generator=seeded(2)) < 0.5
-    people = warp(crops, points, hidden, identity_warps(2), FIELD, FIELD)
+    people = warp(crops, points, hidden, identity_warps(2), middle_window(2), FIELD)
     expected = crops[:, 16:80, 16:80].permute(0, 3, 1, 2) / 255
     assert_close(people.images, expected, rtol=0, atol=1e-4)
     assert_close(people.points, points - 16, rtol=0, atol=1e-4)
@@ -80,7 +143,9 @@ def test_a_bright_dot_follows_its_joint_and_the_joint_its_name(seed, joint, size
     rng = seeded(seed)
     place = ((torch.rand(2, generator=rng) - 0.5) * 20 + (STORED - 1) / 2).tolist()
     warps = draw_warps(rng, 1, AUGMENT)
-    people = warp(blob(STORED, place)[None], one_point(joint, place), SEEN, warps, FIELD, size)
+    people = warp(
+        blob(STORED, place)[None], one_point(joint, place), SEEN, warps, middle_window(1), size
+    )
     renamed = FLIP[joint] if warps[1].item() else joint
     known = ~torch.isnan(people.points[0]).any(-1)
     assert known.nonzero().flatten().tolist() == [renamed]
@@ -90,7 +155,7 @@ def test_a_bright_dot_follows_its_joint_and_the_joint_its_name(seed, joint, size
 def test_a_rotation_by_90_degrees_turns_what_is_right_of_the_middle_to_below_it():
     crops = blob(STORED, [57.5, 47.5])[None]  # 10 px to the right
     quarter = torch.tensor([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]), torch.tensor([False])
-    people = warp(crops, one_point(4, [57.5, 47.5]), SEEN, quarter, FIELD, FIELD)
+    people = warp(crops, one_point(4, [57.5, 47.5]), SEEN, quarter, middle_window(1), FIELD)
     assert_close(people.points[0, 4], torch.tensor([31.5, 41.5]), rtol=0, atol=1e-4)
     assert_close(middle(people.images[0]), torch.tensor([31.5, 41.5]), rtol=0, atol=0.1)
 
@@ -103,7 +168,7 @@ def test_a_shift_counts_in_sides_of_the_input_and_a_scale_enlarges_the_person():
         one_point(0, place),
         SEEN,
         (matrix, torch.tensor([False])),
-        64,
+        middle_window(1),
         64,
     )
     expected = torch.tensor([31.5 + 1.5 * 5 + 8, 31.5 + 1.5 * 3 - 8])
@@ -116,7 +181,9 @@ def test_a_mirrored_persons_hidden_joints_change_names_too():
     hidden[:, JOINTS.index("left_knee")] = hidden[:, JOINTS.index("neck")] = True
     mirror = torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     crops, points = torch.zeros(2, STORED, STORED, 3, dtype=torch.uint8), torch.zeros(2, 14, 2)
-    people = warp(crops, points, hidden, (mirror, torch.tensor([True, False])), FIELD, FIELD)
+    people = warp(
+        crops, points, hidden, (mirror, torch.tensor([True, False])), middle_window(2), FIELD
+    )
     names = [[JOINTS[j] for j in row.nonzero().flatten()] for row in people.occluded]
     assert names == [["right_knee", "neck"], ["left_knee", "neck"]]
 

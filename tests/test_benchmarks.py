@@ -14,8 +14,8 @@ from benchmarks.timing import peak_memory, process, race
 from conftest import CPU
 from pipeline import settings
 from pipeline.data.annotations import image_paths, load_annotations
+from pipeline.figures import drawn_people
 from pipeline.networks import heatmaps
-from pipeline.sources import drawn_people
 from pipeline.training.batches import training_batch
 from pipeline.training.loop import iteration
 from pipeline.training.state import TrainingState

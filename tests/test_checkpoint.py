@@ -10,17 +10,20 @@ from safetensors.torch import save_file
 
 import untrained
 from pipeline.networks import checkpoint
+from pipeline.networks.generator import Generator
 
 CACHE = untrained.CACHE.model_copy(update={"sigma": 1.5})
 MODEL = untrained.MODEL.model_copy(update={"block": "bottleneck", "stacks": 2})
 SETTINGS = {"model": MODEL.model_dump(), "cache": CACHE.model_dump(), "data": {"name": "figures"}}
+
+OLDER = {"encoder", "pretrained"}  # what version 0.2 did not know
 
 
 @pytest.fixture
 def generator():
     """With statistics of its own in the normalisations."""
     torch.manual_seed(0)
-    made = checkpoint.build(MODEL, CACHE.geometry).to(memory_format=torch.channels_last)
+    made = Generator(MODEL, CACHE.geometry).to(memory_format=torch.channels_last)
     made(torch.randn(4, 3, 32, 32))
     return made.eval()
 
@@ -72,6 +75,13 @@ def test_other_weights_or_settings_give_other_bytes(path, generator, tmp_path):
         generator.stacks[0].heads[0].maps.bias[0] += 1
     checkpoint.save(other, generator, SETTINGS)
     assert other.read_bytes() != before
+
+
+def test_weights_from_before_there_were_encoders_are_read(path, generator, tmp_path):
+    model = {name: value for name, value in SETTINGS["model"].items() if name not in OLDER}
+    checkpoint.save(tmp_path / "old.safetensors", generator, SETTINGS | {"model": model})
+    loaded, *_ = checkpoint.load(tmp_path / "old.safetensors")
+    assert loaded.encoder is None and loaded.state_dict().keys() == generator.state_dict().keys()
 
 
 def test_the_settings_are_one_sorted_metadata_value(path):

@@ -10,9 +10,9 @@ from PIL import Image
 from scipy.io import loadmat
 
 from pipeline import PipelineError
-from pipeline.sources import drawn_people
-from pipeline.sources.canvas import BODY, COVER, FINE, LIMB, SCENE, Canvas, blob, box
-from pipeline.sources.poses import ARM, LEG, sample_look, sample_pose, skeleton
+from pipeline.figures import drawn_people
+from pipeline.figures.canvas import BODY, COVER, FINE, LIMB, SCENE, Canvas, blob, box
+from pipeline.figures.poses import ARM, LEG, sample_look, sample_pose, skeleton
 
 COUNT, SEED = 60, 5
 LIMBS = [0, 1, 4, 5, 6, 7, 10, 11]

@@ -15,6 +15,7 @@ import untrained
 from conftest import CPU, ROOT
 from pipeline import PipelineError
 from pipeline.commands import export
+from pipeline.figures import drawn_people
 from pipeline.networks import checkpoint
 from pipeline.networks.estimator import CropEstimator
 from pipeline.photographs.estimator import PoseEstimator
@@ -22,7 +23,6 @@ from pipeline.photographs.onnx_file import OnnxError
 from pipeline.photographs.people import HIDDEN, Box, BoxError, Joint
 from pipeline.photographs.reading import PhotographError
 from pipeline.skeleton import JOINTS
-from pipeline.sources import drawn_people
 
 BOXES = [(40.0, 30.0, 70.0, 110.0), (12.5, 20.25, 90.0, 60.0), (60.0, 40.0, 50.0, 100.0)]
 # What a machine that only predicts need not have: the extra `train` of pyproject.toml.

@@ -25,7 +25,7 @@ from pipeline.evaluation.protocol import (
 from pipeline.geometry import transform
 from pipeline.networks import heatmaps
 from pipeline.networks.estimator import CropEstimator, inputs
-from pipeline.networks.generator import MEAN, SCALE
+from pipeline.networks.layers import MEAN, SCALE
 from pipeline.skeleton import FLIP, GROUPS, JOINTS
 
 STORED, STRIDE = 96, 4

@@ -1,22 +1,23 @@
 """The generator: shapes, how its outputs become heatmaps, and what its parts are connected to."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
 
+import untrained
 from pipeline.networks import heatmaps, layers
 from pipeline.networks.generator import Generator, position_log_softmax
 
 JOINTS = 3
 
 
-def tiny(**changes) -> Generator:
+def tiny(joints: int = JOINTS, stride: int = 4, sigma: float = 1.0, **changes) -> Generator:
     torch.manual_seed(0)
-    return Generator(
-        **{"joints": JOINTS, "stacks": 2, "features": (8, 16), "block": "basic", "stem": "patches"}
-        | changes
-    )
+    model = untrained.MODEL.model_copy(update={"stacks": 2} | changes)
+    geometry = replace(untrained.CACHE.geometry, heatmap_size=32 // stride, sigma=sigma)
+    return Generator(model, geometry, joints)
 
 
 def tasks(maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -41,7 +42,10 @@ def logits(maps: torch.Tensor) -> torch.Tensor:
     ("stem", "block", "reconstruction", "occlusion"),
     list(
         product(
-            ["paper", "patches"], ["bottleneck", "basic"], ["mse", "cross_entropy"], [True, False]
+            ["paper", "patches"],
+            ["bottleneck", "basic", "separable"],
+            ["mse", "cross_entropy"],
+            [True, False],
         )
     ),
 )
@@ -189,6 +193,7 @@ def test_a_later_stack_sees_the_image_features_too():
     [
         (layers.bottleneck, [1, 3, 1], [(16, 16), (16, 16), (16, 32)]),
         (layers.basic, [3, 3], [(16, 32), (32, 32)]),
+        (layers.separable, [5, 1], [(16, 16), (16, 32)]),
     ],
 )
 def test_a_block_has_the_convolutions_that_it_promises(block, kernels, widths):
@@ -197,7 +202,9 @@ def test_a_block_has_the_convolutions_that_it_promises(block, kernels, widths):
     assert [(each.in_channels, each.out_channels) for each in convolutions] == widths
 
 
-@pytest.mark.parametrize("block", [layers.bottleneck, layers.basic, layers.unnormalised])
+@pytest.mark.parametrize(
+    "block", [layers.bottleneck, layers.basic, layers.separable, layers.unnormalised]
+)
 def test_a_block_of_one_width_adds_to_what_it_is_given(block):
     network = block(8, 8).eval()
     torch.nn.init.zeros_(network.branch[-1].weight)

@@ -1,6 +1,6 @@
 """Equations 1 to 4 and the labels of the game, on values worked by hand."""
 
-from math import log
+from math import exp, log
 
 import pytest
 import torch
@@ -77,6 +77,16 @@ def test_cross_entropy_scales_a_target_map_to_sum_one():
     two_pixels = tensor([[[[0.6, 0.6], [0.0, 0.0]]]])
     loss = losses.cross_entropy(outputs, two_pixels, tensor([[1.0]]))
     assert loss.item() == pytest.approx((log(1 / 0.4) + log(1 / 0.2)) / 2)
+
+
+def test_cross_entropy_of_a_joint_outside_is_least_where_it_is_found_nowhere():
+    empty, mask = torch.zeros(1, 2, 2, 2), torch.ones(1, 1)
+    flat, peaked = torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 2)
+    peaked[0, 0, 1, 0] = 3.0
+    flat[:, 1] = peaked[:, 1] = -30.0  # seen: nowhere hidden
+    assert losses.cross_entropy([flat], empty, mask).item() == pytest.approx(log(4), abs=1e-5)
+    expected = log(exp(3) + 3) - 3 / 4
+    assert losses.cross_entropy([peaked], empty, mask).item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("hidden", "expected"), [(1.0, log(8 / 4)), (0.0, log(8 / 1))])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import untrained
 from pipeline.networks.generator import Generator
 from pipeline.training.optimisation import Muon, as_matrix, optimiser
 
@@ -13,7 +14,8 @@ from pipeline.training.optimisation import Muon, as_matrix, optimiser
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    network = Generator(stacks=1, features=[16, 16], block="basic", stem="patches")
+    model = untrained.MODEL.model_copy(update={"features": [16, 16]})
+    network = Generator(model, untrained.CACHE.geometry)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -17,10 +17,10 @@ from conftest import ROOT
 from pipeline.data import storage
 from pipeline.data.annotations import load_annotations
 from pipeline.drawing.overlay import COLOURS, draw_skeleton
+from pipeline.figures import drawn_people
 from pipeline.networks.estimator import CropEstimator
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.skeleton import JOINTS
-from pipeline.sources import drawn_people
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from PIL import Image
 import servers
 import untrained
 from conftest import ROOT
+from pipeline.figures import drawn_people
 from pipeline.networks import checkpoint
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.reading import read
 from pipeline.settings import load
-from pipeline.sources import drawn_people
 from pipeline.tracking import registry
 from pipeline.tracking.run import Run, training_run
 

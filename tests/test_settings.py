@@ -75,7 +75,7 @@ def test_unknown_group_is_named_with_the_allowed_ones(values):
         ({"split__test": 0.5}, "split.test = 0.5: ", "less than 0.5"),
         ({"data__count": "many"}, "data.count = 'many': ", "valid integer"),
         ({"data__name": "mpii"}, "data.name = 'mpii': ", "'lspet' or 'figures'"),
-        ({"model__block": "resnet"}, "model.block = 'resnet': ", "'bottleneck' or 'basic'"),
+        ({"model__block": "resnet"}, "model.block = 'resnet': ", "'bottleneck', 'basic' or"),
         ({"model__features": [64, 100]}, "model.features.1 = 100: ", "multiple of 8"),
         ({"model__features": [64]}, "model.features = [64]: ", "at least 2"),
         ({"evaluate__part": "validation"}, "evaluate.part = 'validation': ", "'test' or 'train'"),

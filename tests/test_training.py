@@ -24,7 +24,7 @@ from pipeline.data.crops import Crops
 from pipeline.data.targets import Targets
 from pipeline.networks import heatmaps
 from pipeline.networks.checkpoint import save
-from pipeline.networks.generator import MEAN, SCALE
+from pipeline.networks.layers import MEAN, SCALE
 from pipeline.skeleton import JOINTS, NECK
 from pipeline.training import losses
 from pipeline.training.batches import (

@@ -5,10 +5,13 @@ from pathlib import Path
 import torch
 
 from pipeline.networks import checkpoint
+from pipeline.networks.generator import Generator
 from pipeline.settings import Cache, Model
 
 CACHE = Cache(input_size=32, heatmap_size=8, sigma=1.0, box=1.25, margin=1.5)
 MODEL = Model(
+    encoder="hourglass",
+    pretrained=False,
     block="basic",
     stem="patches",
     stacks=1,
@@ -23,7 +26,7 @@ def write(folder: Path, **changes) -> Path:
     LSPet."""
     torch.manual_seed(0)
     model = MODEL.model_copy(update=changes)
-    generator = checkpoint.build(model, CACHE.geometry)
+    generator = Generator(model, CACHE.geometry)
     generator(torch.randn(8, 3, 32, 32))  # statistics of its own in the normalisations
     path = folder / "generator.safetensors"
     made_by = {"data": {"name": "lspet"}, "model": model.model_dump(), "cache": CACHE.model_dump()}

@@ -27,12 +27,12 @@ from pipeline.data import storage
 from pipeline.data.crops import cut_out
 from pipeline.data.storage import DataError
 from pipeline.errors import PipelineError
+from pipeline.figures import drawn_people
 from pipeline.files import written_whole
 from pipeline.geometry import Geometry
 from pipeline.networks.estimator import CropEstimator, inputs
 from pipeline.photographs.onnx_file import INPUT, OUTPUTS
 from pipeline.skeleton import JOINTS
-from pipeline.sources import drawn_people
 
 TOLERANCE = 0.05  # px of the input, between the file's joints and PyTorch's
 CHECKED = 32  # crops

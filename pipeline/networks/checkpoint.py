@@ -1,35 +1,38 @@
-"""The file of a trained generator: safetensors, with the settings that made it."""
+"""The file of a trained network: safetensors, with the settings that made it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from pipeline.errors import PipelineError
 from pipeline.geometry import Geometry
 from pipeline.networks.generator import Generator
 from pipeline.settings import Cache, Model
 
+# What version 0.2 did not yet write into its weights' settings.
+BEFORE_ENCODERS = {"encoder": "hourglass", "pretrained": False}
+
+Network = TypeVar("Network", bound=nn.Module)
+
 
 class WeightsError(PipelineError):
     """A file of weights cannot be read, or was not made by this pipeline."""
 
 
-def build(model: Model, geometry: Geometry) -> Generator:
-    """A new generator as the settings want it."""
-    return Generator(stride=geometry.stride, sigma=geometry.sigma, **model.model_dump())
-
-
-def save(path: Path, generator: Generator, settings: dict) -> None:
-    """Write the generator's weights, with the settings' groups that made them.
+def save(path: Path, network: nn.Module, settings: dict) -> None:
+    """Write a network's weights, with the settings' groups that made them.
 
     Equal weights and settings give equal bytes: the settings are one sorted metadata value, since
     safetensors writes several in random order.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
     save_file(tensors, path, metadata={"settings": json.dumps(settings, sort_keys=True)})
 
@@ -53,19 +56,29 @@ def load(path: Path) -> tuple[Generator, Geometry, dict]:
 
     Raises WeightsError.
     """
+
+    def build(settings: dict) -> Generator:
+        model = Model(**BEFORE_ENCODERS | settings["model"])
+        return Generator(model, Cache(**settings["cache"]).geometry)
+
+    generator, settings = restored(path, build)
+    return generator, Cache(**settings["cache"]).geometry, settings
+
+
+def restored(path: Path, build: Callable[[dict], Network]) -> tuple[Network, dict]:
+    """A network, ready for inference on the CPU, as `build` makes it of the settings' groups in a
+    file, with the file's weights; and these groups.
+
+    Raises WeightsError.
+    """
     settings = read_settings(path)
     try:
-        geometry = Cache(**settings["cache"]).geometry
-        generator = build(Model(**settings["model"]), geometry)
-        generator.load_state_dict(load_file(path))
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # another version's or program's
+        network = build(settings)
+        network.load_state_dict(load_file(path))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        # Another version's or program's, or of another network.
         reason = str(error).partition("\n")[0]
         raise WeightsError(
-            f"{path}: its settings and weights do not make a generator of this version: {reason}"
+            f"{path}: its settings and weights do not make a network of this version: {reason}"
         ) from None
-    return generator.eval(), geometry, settings
+    return network.eval(), settings

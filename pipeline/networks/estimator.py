@@ -15,7 +15,8 @@ from pipeline.data.crops import Crops, Predictions, batches
 from pipeline.device import autocast, default_device
 from pipeline.geometry import Geometry
 from pipeline.networks import checkpoint, heatmaps
-from pipeline.networks.generator import Generator, normalise
+from pipeline.networks.generator import Generator
+from pipeline.networks.layers import normalise
 from pipeline.skeleton import JOINTS
 
 

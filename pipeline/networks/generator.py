@@ -1,20 +1,18 @@
 """The generator G: a stacked multi-task hourglass (section 3.1 of Adversarial PoseNet)."""
 
-from collections.abc import Sequence
 from math import pi
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.geometry import Geometry
+from pipeline.networks.encoder import EncodedHourglass, Encoder
 from pipeline.networks.layers import BLOCKS, Block, Hourglass, convolution
+from pipeline.settings import Model
+from pipeline.skeleton import JOINTS
 
-MEAN, SCALE = 0.45, 0.25  # of the values of a photograph in [0, 1]
-
-
-def normalise(images: Tensor) -> Tensor:
-    """The network's input of images in [0, 1]."""
-    return (images - MEAN) / SCALE
+HOURGLASS = "hourglass"  # the name of the paper's own encoder
 
 
 class PaperStem(nn.Sequential):
@@ -44,6 +42,22 @@ class PatchStem(nn.Sequential):
         )
 
 
+def stem(model: Model, stride: int) -> nn.Module:
+    """What makes features X, (B, width, S / stride, S / stride), of an image (B, 3, S, S)."""
+    block, width = BLOCKS[model.block], model.features[0]
+    if model.encoder != HOURGLASS:
+        levels = len(model.features)
+        encoder = Encoder(model.encoder, stride, levels, folded=model.pretrained)
+        return EncodedHourglass(encoder, model.features, block)
+    if model.stem == "patches":
+        return PatchStem(width, stride, block)
+    if stride != 4:
+        raise ValueError(
+            f"the paper's stem gives heatmaps of a quarter of the input's side, not 1/{stride}"
+        )
+    return PaperStem(width, block)
+
+
 class Head(nn.Module):
     """One task of one stack: its features and, through a 1x1 convolution, its maps."""
 
@@ -65,13 +79,14 @@ class Stack(nn.Module):
     float32.
     """
 
-    def __init__(
-        self, features: Sequence[int], joints: int, occlusion: bool, block: Block, first: bool
-    ):
+    def __init__(self, model: Model, joints: int, first: bool):
         super().__init__()
-        width, tasks = features[0], 2 if occlusion else 1
+        block, width = BLOCKS[model.block], model.features[0]
+        tasks = 2 if model.occlusion else 1
         self.merge = None if first else convolution(tasks * width, width, 1)
-        self.hourglass = Hourglass(features, block)
+        # With an encoder X comes out of the first hourglass.
+        done = first and model.encoder != HOURGLASS
+        self.hourglass = nn.Identity() if done else Hourglass(model.features, block)
         self.heads = nn.ModuleList(Head(width, joints, block) for _ in range(tasks))
 
     def forward(self, previous: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,42 +99,31 @@ class Stack(nn.Module):
 
 class Generator(nn.Module):
     """G: image (B, 3, S, S), normalised -> a tensor (B, T J, h, h) a stack, h = S / stride, T = 2
-    with `occlusion`.
+    with `model.occlusion`.
 
-    features: channels at the heatmaps' resolution and at each halving below it.
-    block, stem: the paper's, or "basic" and "patches", which cost less time on a CPU.
-    reconstruction: how the outputs become heatmaps; see `heatmaps`.
+    model.features: channels at the heatmaps' resolution and at each halving below it.
+    model.block, model.stem: the paper's, or others that cost less time on a CPU.
+    model.encoder: the paper's hourglass, or a backbone that is the first hourglass's way down.
+    model.reconstruction: how the outputs become heatmaps; see `heatmaps`.
     """
 
-    def __init__(
-        self,
-        joints: int = 14,
-        stacks: int = 2,
-        features: Sequence[int] = (256, 256, 256, 256, 256),
-        block: str = "bottleneck",
-        stem: str = "paper",
-        stride: int = 4,
-        occlusion: bool = True,
-        reconstruction: str = "cross_entropy",
-        sigma: float = 1.0,
-    ):
+    def __init__(self, model: Model, geometry: Geometry, joints: int = len(JOINTS)):
+        """Nothing is loaded. Raises EncoderError, or ValueError for a stem that does not fit."""
         super().__init__()
-        if stem == "paper" and stride != 4:
-            raise ValueError(
-                f"the paper's stem gives heatmaps of a quarter of the input's side, not 1/{stride}"
-            )
-        self.joints, self.reconstruction, self.sigma = joints, reconstruction, sigma
-        make, width = BLOCKS[block], features[0]
-        self.stem = PaperStem(width, make) if stem == "paper" else PatchStem(width, stride, make)
-        self.stacks = nn.ModuleList(
-            Stack(features, joints, occlusion, make, n == 0) for n in range(stacks)
-        )
-        if occlusion and reconstruction == "cross_entropy":
+        self.joints, self.reconstruction, self.sigma = joints, model.reconstruction, geometry.sigma
+        self.stem = stem(model, geometry.stride)
+        self.stacks = nn.ModuleList(Stack(model, joints, n == 0) for n in range(model.stacks))
+        if model.occlusion and model.reconstruction == "cross_entropy":
             for name, parameter in self.named_parameters():
                 if name.endswith(
                     "heads.1.maps.bias"
                 ):  # few joints are hidden: start from "nowhere"
                     nn.init.constant_(parameter, -10.0)
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The first hourglass's way down, where it is a backbone."""
+        return self.stem.encoder if isinstance(self.stem, EncodedHourglass) else None
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = self.stem(image)

@@ -19,7 +19,7 @@ from pipeline.evaluation.protocol import Evaluation, cover
 from pipeline.geometry import invert, transform
 from pipeline.networks import heatmaps
 from pipeline.networks.estimator import CropEstimator
-from pipeline.networks.generator import normalise
+from pipeline.networks.layers import normalise
 from pipeline.settings import Settings
 from pipeline.tracking import report
 from pipeline.tracking.run import Run

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline import paths
+from pipeline.figures import drawn_people
 from pipeline.networks.estimator import CropEstimator
-from pipeline.sources import drawn_people
 from pipeline.tracking import report
 from pipeline.tracking.run import Run
 

@@ -13,10 +13,11 @@ from pipeline.data.targets import Targets
 from pipeline.device import upload
 from pipeline.evaluation.occluders import draw_occluders, occlude
 from pipeline.networks import estimator, heatmaps
-from pipeline.networks.generator import normalise
+from pipeline.networks.layers import normalise
 from pipeline.seeding import seeded
 from pipeline.settings import Settings, Train
 from pipeline.training import augmentation
+from pipeline.training.augmentation import Window
 
 
 class Stored(NamedTuple):
@@ -50,8 +51,9 @@ class Batch(NamedTuple):
 
     images: Tensor  # (B, 3, S, S), normalised
     points: Tensor  # (B, 14, 2), heatmap px, NaN for what does not count
-    maps: Tensor  # (B, T 14, h, h)
-    mask: Tensor  # (B, 14), 1 for the joints that count
+    maps: Tensor  # (B, T 14, h, h); empty for what lies outside
+    mask: Tensor  # (B, 14), 1 for the joints that have a place, which the game is about
+    counts: Tensor  # (B, 14), 1 for these and for joints that are known to lie outside
 
 
 def input_size(step: int, train: Train) -> int:
@@ -90,7 +92,13 @@ def augmented_batch(step: int, photographs: Photographs, settings: Settings) -> 
 
     chosen = upload(torch.from_numpy(indices), device)
     stored = Stored(*(each[chosen] for each in photographs.stored))
-    people = augmentation.warp(*stored, warps, geometry.input_size, size)
+    window = Window.middle(len(indices), geometry.stored_size, geometry.input_size)
+    if augment.cut:
+        cuts = seeded(settings.train.seed, 4, step)
+        points = torch.from_numpy(photographs.crops.points[indices])
+        seen, window = augmentation.draw_cuts(cuts, points, augment.cut, window)
+        stored = stored._replace(images=augmentation.cut_off(stored.images, upload(seen, device)))
+    people = augmentation.warp(*stored, warps, window, size)
     recoloured = augmentation.recolour(people.images, upload(colours, device))
     annotated = ~people.points.isnan().any(-1)
     occluders = draw_occluders(rng, annotated, augment.occluders, augment.occluder_size)
@@ -101,9 +109,10 @@ def augmented_batch(step: int, photographs: Photographs, settings: Settings) -> 
     inside = ((points > -0.5) & (points < side - 0.5)).all(-1, keepdim=True)
     points = torch.where(inside, points, torch.nan)
     pose = heatmaps.render(points, side, geometry.sigma)
-    return _batch(
+    batch = _batch(
         people.images, points, pose, people.occluded if settings.model.occlusion else None
     )
+    return batch._replace(counts=annotated.float()) if augment.cut else batch
 
 
 def plain_batch(indices: np.ndarray, photographs: Photographs, occlusion: bool) -> Batch:
@@ -122,4 +131,4 @@ def _batch(images: Tensor, points: Tensor, pose: Tensor, occluded: Tensor | None
     images = normalise(images).contiguous(memory_format=torch.channels_last)
     mask = (~points.isnan().any(-1)).float()
     tasks = [pose] if occluded is None else [pose, pose * occluded[..., None, None]]
-    return Batch(images, points, torch.cat(tasks, dim=1), mask)
+    return Batch(images, points, torch.cat(tasks, dim=1), mask, counts=mask)

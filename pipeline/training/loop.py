@@ -18,7 +18,7 @@ from pipeline.networks.generator import Generator
 from pipeline.settings import Settings
 from pipeline.training import losses
 from pipeline.training.batches import Batch, Photographs, plain_batch, training_batch
-from pipeline.training.optimisation import schedule
+from pipeline.training.optimisation import schedule, set_rate
 from pipeline.training.state import TrainingError, TrainingState
 
 SAVE_EVERY = 100  # steps between two saves of the state
@@ -59,8 +59,7 @@ def train(
     )
     for step in bar:
         rate = config.learning_rate * schedule(step, config)
-        for group in state.optimisers["generator"].param_groups:
-            group["lr"] = rate
+        set_rate(state.optimisers["generator"], rate)
         batch = training_batch(step, photographs, settings)
         logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
         recent.append(iteration(state, batch, settings, with_ratio=logged))
@@ -105,14 +104,14 @@ def iteration(
     with_ratio: also how large the adversarial gradient is beside the reconstruction's.
     """
     config, generator = settings.train, state.generator.train()
-    images, points, truth, mask = batch
+    images, points, truth, mask, counts = batch
     joints = mask.shape[1]
     reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
     precision = functools.partial(autocast, config.precision, images.device)
 
     with precision():
         outputs = generator(images)
-    reconstruction = loss = reconstruct(outputs, truth, mask)
+    reconstruction = loss = reconstruct(outputs, truth, counts)
     values = {"train/reconstruction": reconstruction.detach()}
 
     if config.adversarial and state.step >= config.game_start * config.steps:

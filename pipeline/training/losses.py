@@ -2,7 +2,8 @@
 
 Outputs and true maps are (B, T J, h, h), as of `pipeline.networks.heatmaps`. `mask` (B, J) is 1 for
 the joints that count: a joint that is not annotated, or lies outside the input, carries no loss in
-either task and has no label in the game.
+either task and has no label in the game. Where `augment.cut` cuts people off, a joint that is known
+to lie outside counts in L_G, with an empty true map: it is to be found nowhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,9 +67,10 @@ RECONSTRUCTION: dict[str, Reconstruction] = {"mse": squared_error, "cross_entrop
 
 
 def _distribution(maps: Tensor) -> Tensor:
-    """Maps scaled to sum 1; an empty one stays empty."""
+    """Maps scaled to sum 1; an empty one, of a joint outside, becomes as high everywhere."""
     total = maps.sum((-2, -1), keepdim=True)
-    return maps / total.clamp_min(1e-6)
+    even = 1 / (maps.shape[-1] * maps.shape[-2])
+    return torch.where(total > 0, maps / total.clamp_min(1e-6), even)
 
 
 def _over_tasks(values: Tensor, mask: Tensor) -> Tensor:

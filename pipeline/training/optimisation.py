@@ -1,11 +1,14 @@
 """How the networks' weights are moved: optimisers, and the schedule of their learning rates."""
 
+from collections.abc import Mapping
 from math import cos, pi
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.settings import Train
+
+ENCODER = "stem.encoder."  # in the names of a pretrained encoder's parameters
 
 
 class Muon:
@@ -18,15 +21,13 @@ class Muon:
     authors advise, the last layer, here the 1x1 convolutions to the maps, is AdamW's.
     """
 
-    def __init__(self, network: nn.Module, rate: float, weight_decay: float):
+    def __init__(
+        self, network: nn.Module, rate: float, weight_decay: float, encoder_rate: float = 1.0
+    ):
         named = dict(network.named_parameters())
-        kernels = {
-            name: each
-            for name, each in named.items()
-            if each.dim() == 4 and not name.endswith("maps.weight")
-        }
+        kernels = {name: each for name, each in named.items() if _is_hidden_kernel(name, each)}
         self.kernels = list(kernels.values())
-        rest = [each for name, each in named.items() if name not in kernels]
+        rest = {name: each for name, each in named.items() if name not in kernels}
         self.parts = {
             "muon": torch.optim.Muon(
                 [as_matrix(each.detach()) for each in self.kernels],
@@ -34,7 +35,9 @@ class Muon:
                 weight_decay=weight_decay,
                 adjust_lr_fn="match_rms_adamw",
             ),
-            "adamw": torch.optim.AdamW(rest, lr=rate, weight_decay=0.0, fused=True),
+            "adamw": torch.optim.AdamW(
+                _groups(rest, encoder_rate), lr=rate, weight_decay=0.0, fused=True
+            ),
         }
 
     @property
@@ -69,18 +72,46 @@ def as_matrix(kernel: Tensor) -> Tensor:
 Optimiser = Muon | torch.optim.Optimizer
 
 
-def optimiser(kind: str, network: nn.Module, rate: float, weight_decay: float) -> Optimiser:
-    """Muon; AdamW, whose weight decay spares all but convolutions' kernels; the paper's RMSprop."""
+def optimiser(
+    kind: str, network: nn.Module, rate: float, weight_decay: float, encoder_rate: float = 1.0
+) -> Optimiser:
+    """Muon; AdamW, whose weight decay spares all but convolutions' kernels; the paper's RMSprop.
+
+    encoder_rate: of a pretrained encoder's layers, over that of the others.
+    """
     if kind == "muon":
-        return Muon(network, rate, weight_decay)
-    parameters = list(network.parameters())
+        return Muon(network, rate, weight_decay, encoder_rate)
+    named = dict(network.named_parameters())
     if kind == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=rate)
+        return torch.optim.RMSprop(_groups(named, encoder_rate), lr=rate)
+    kernels = {name: each for name, each in named.items() if each.dim() > 1}
+    rest = {name: each for name, each in named.items() if each.dim() <= 1}
     groups = [
-        {"params": [each for each in parameters if each.dim() > 1], "weight_decay": weight_decay},
-        {"params": [each for each in parameters if each.dim() <= 1], "weight_decay": 0.0},
+        group | {"weight_decay": decay}
+        for parameters, decay in ((kernels, weight_decay), (rest, 0.0))
+        for group in _groups(parameters, encoder_rate)
     ]
     return torch.optim.AdamW(groups, lr=rate, fused=True)
+
+
+def _is_hidden_kernel(name: str, parameter: Tensor) -> bool:
+    """Is it a matrix inside the network? Not the maps' layer, an encoder's, or one a channel."""
+    inside = not name.endswith("maps.weight") and ENCODER not in name
+    return parameter.dim() == 4 and parameter.shape[1] > 1 and inside
+
+
+def _groups(named: Mapping[str, Tensor], encoder_rate: float) -> list[dict]:
+    """Parameters by the factor of their learning rate (`set_rate`)."""
+    encoder = [each for name, each in named.items() if ENCODER in name]
+    others = [each for name, each in named.items() if ENCODER not in name]
+    groups = [{"params": others, "factor": 1.0}, {"params": encoder, "factor": encoder_rate}]
+    return [group for group in groups if group["params"]]
+
+
+def set_rate(optimiser: Optimiser, rate: float) -> None:
+    """Give each group of parameters this learning rate times its factor."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)
 
 
 def schedule(step: int, train: Train) -> float:

@@ -13,7 +13,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pipeline import paths
 from pipeline.errors import PipelineError
 from pipeline.files import written_whole
-from pipeline.networks import checkpoint
 from pipeline.networks.discriminators import ConfidenceDiscriminator, PoseDiscriminator
 from pipeline.networks.generator import Generator
 from pipeline.settings import Settings
@@ -36,7 +35,11 @@ class TrainingState:
         train, model, geometry = settings.train, settings.model, settings.cache.geometry
         torch.manual_seed(train.seed)
         features, occlusion = train.discriminator_features, model.occlusion
-        self.generator = checkpoint.build(model, geometry)
+        self.generator = Generator(model, geometry)
+        if encoder := self.generator.encoder:
+            if model.pretrained:
+                encoder.load_pretrained()
+            encoder.freeze(train.encoder_frozen)
         self.pose = PoseDiscriminator(features, geometry.stride, occlusion)
         self.confidence = ConfidenceDiscriminator(features, occlusion)
         for network in (self.generator, self.pose, self.confidence):
@@ -49,7 +52,9 @@ class TrainingState:
         kind = "adamw" if train.optimiser == "muon" else train.optimiser
         rate, decay = train.discriminator_learning_rate, train.weight_decay
         self.optimisers = {
-            "generator": optimiser(train.optimiser, self.generator, train.learning_rate, decay),
+            "generator": optimiser(
+                train.optimiser, self.generator, train.learning_rate, decay, train.encoder_rate
+            ),
             "pose": optimiser(kind, self.pose, rate, decay),
             "confidence": optimiser(kind, self.confidence, rate, decay),
         }

@@ -19,10 +19,8 @@ from scipy.io import savemat
 from tqdm import tqdm
 
 from pipeline.errors import PipelineError
-from pipeline.files import written_whole
-from pipeline.skeleton import JOINTS
-from pipeline.sources.body import draw_person
-from pipeline.sources.canvas import (
+from pipeline.figures.body import draw_person
+from pipeline.figures.canvas import (
     BODY,
     COVER,
     FINE,
@@ -32,7 +30,7 @@ from pipeline.sources.canvas import (
     box,
     texture,
 )
-from pipeline.sources.poses import (
+from pipeline.figures.poses import (
     CLOTHES,
     SKINS,
     Colour,
@@ -43,8 +41,10 @@ from pipeline.sources.poses import (
     skeleton,
     tone,
 )
+from pipeline.files import written_whole
+from pipeline.skeleton import JOINTS
 
-README = """People drawn by pipeline/sources of Adversarial PoseNet, laid out as LSPet is.
+README = """People drawn by pipeline/figures of Adversarial PoseNet, laid out as LSPet is.
 
 images/im00001.jpg ... : the pictures.
 joints.mat: joints, 14 x 3 x N: x, y, flag. Flag 1: annotated. Flag 0: not, x and y are no place.

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 from scipy.spatial import ConvexHull
 
-from pipeline.sources.poses import ARM, LEG, Colour, tone
+from pipeline.figures.poses import ARM, LEG, Colour, tone
 
 FINE = 3  # pixels of the drawing a pixel of the picture
 OUTLINE = np.exp(2j * np.pi * np.arange(20) / 20)  # the unit circle

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.sources.canvas import BODY, LIMB, OUTLINE, Canvas, blob, box
-from pipeline.sources.poses import ARM, LEG, Colour, Look, Pose, tone
+from pipeline.figures.canvas import BODY, LIMB, OUTLINE, Canvas, blob, box
+from pipeline.figures.poses import ARM, LEG, Colour, Look, Pose, tone
 
 
 def draw_limb(

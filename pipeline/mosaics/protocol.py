@@ -1,0 +1,80 @@
+"""The fixed protocol of finding people: in mosaics, and in whole photographs."""
+
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.data.crops import batches
+from pipeline.finding.boxes import Found
+from pipeline.finding.views import Maps, find
+from pipeline.mosaics.album import Album
+from pipeline.mosaics.composition import Scene, compose
+from pipeline.mosaics.measures import (
+    Matches,
+    at_score,
+    average_precision,
+    match,
+    recall_at,
+)
+
+# Fixed, so that results of different experiments can be compared.
+SCENES, SIDE, SEED = 500, 320, 7
+PRECISION = 0.9  # at which recall is reported
+SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+BATCH = 50  # pictures a forward pass
+
+
+def scenes(album: Album) -> list[Scene]:
+    """The mosaics that a part of the data is measured on: each depends on its number alone."""
+    return [compose(np.random.default_rng([SEED, k]), album, SIDE) for k in range(SCENES)]
+
+
+def picture(scene: Scene) -> np.ndarray:
+    """A scene's pixels (H, W, 3) without what is black beyond it."""
+    width, height = scene.size
+    return scene.pixels[:height, :width]
+
+
+def measure(network: Maps, album: Album) -> dict[str, Any]:
+    """Recall at PRECISION, average precision, and both at a few scores, at an overlap of 0.5.
+
+    mosaics: all people of the scenes; photographs: the annotated person of each whole photograph,
+    where others who are seen count as invented, so recall alone says something; best: the share of
+    photographs whose best box is that person's.
+    """
+    made = scenes(album)
+    in_scenes = match(
+        found_in(network, [picture(scene) for scene in made]), [scene.boxes for scene in made]
+    )
+    people = [
+        np.stack([np.nanmin(joints, axis=0), np.nanmax(joints, axis=0)])[None]
+        for joints in album.joints
+    ]
+    found = found_in(network, list(album.images))
+    whole = match(found, people)
+    first = match([Found(boxes[:1], scores[:1]) for boxes, scores in found], people)
+    return {
+        "mosaics": {"scenes": len(made)} | shares(in_scenes),
+        "photographs": shares(whole) | {"best": first.right.sum() / first.people},
+    }
+
+
+def found_in(network: Maps, pictures: list[np.ndarray]) -> list[Found]:
+    """The people in many pictures, with a progress bar."""
+    found = []
+    for part in tqdm(
+        list(batches(np.arange(len(pictures)), BATCH)), "find people", unit=" batches"
+    ):
+        found += find(network, [pictures[k] for k in part])
+    return found
+
+
+def shares(matches: Matches) -> dict[str, Any]:
+    """What is reported of some matches."""
+    return {
+        "people": matches.people,
+        "recall_at_precision_0.9": recall_at(matches, PRECISION),
+        "average_precision": average_precision(matches),
+        "at_score": {str(score): at_score(matches, score) for score in SCORES},
+    }

@@ -1,0 +1,172 @@
+"""Scenes made of photographs: all people in them are known, and how finding them is measured."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.figures import drawn_people
+from pipeline.finder_training import losses
+from pipeline.finding.boxes import Found, decode
+from pipeline.mosaics import measures
+from pipeline.mosaics.album import Album
+from pipeline.mosaics.composition import (
+    FEWEST,
+    Scene,
+    background,
+    cells,
+    compose,
+    within,
+)
+from pipeline.skeleton import JOINTS
+
+SIDE = 128
+
+
+@pytest.fixture(scope="module")
+def album():
+    drawn = [drawn_people.draw(3, index) for index in range(12)]
+    return Album([np.asarray(image) for image, *_ in drawn], np.stack([j for _, j, _ in drawn]))
+
+
+def dots(count=6, joint=8):
+    """Black photographs whose annotated joints are bright dots."""
+    rng = np.random.default_rng(0)
+    images, joints = [], np.full((count, len(JOINTS), 2), np.nan)
+    for k in range(count):
+        image = np.zeros((160, 120, 3), np.uint8)
+        joints[k, :joint] = rng.uniform((30, 40), (90, 120), (joint, 2))
+        for x, y in np.rint(joints[k, :joint]).astype(int):
+            image[y - 3 : y + 4, x - 3 : x + 4] = 255
+        images.append(image)
+    return Album(images, joints)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_every_persons_box_is_tight_around_the_joints_in_sight(album, seed):
+    scene = compose(np.random.default_rng(seed), album, SIDE)
+    assert scene.pixels.shape == (SIDE, SIDE, 3) and scene.pixels.dtype == np.uint8
+    width, height = scene.size
+    assert max(width, height) <= SIDE
+    assert not scene.pixels[height:].any() and not scene.pixels[:, width:].any()
+    assert len(scene.boxes) == len(scene.joints) == len(scene.photographs) <= 9
+    for box, joints in zip(scene.boxes, scene.joints, strict=True):
+        inside = within(joints, scene.size)
+        assert inside.sum() >= FEWEST
+        # A joint beyond its own part of a mosaic may still lie inside the picture.
+        assert (box[0] >= np.nanmin(joints, axis=0) - 1e-6).all()
+        assert (box[1] <= np.nanmax(joints, axis=0) + 1e-6).all()
+        assert (box[0] >= -0.5).all() and (box[1] < scene.size).all()
+
+
+def test_the_joints_lie_on_what_shows_them():
+    bright = []
+    album = dots()
+    for seed in range(60):
+        scene = compose(np.random.default_rng(seed), album, 256)
+        for box, joints in zip(scene.boxes, scene.joints, strict=True):
+            shown = ((joints >= box[0] - 0.01) & (joints <= box[1] + 0.01)).all(-1)
+            x, y = np.rint(joints[shown]).astype(int).T
+            bright += scene.pixels[y, x].max(-1).tolist()
+    assert np.mean(np.array(bright) > 100) > 0.97 and len(bright) > 300
+
+
+def test_a_scene_depends_on_its_numbers_alone(album):
+    one, other = (compose(np.random.default_rng([1, 2]), album, SIDE) for _ in range(2))
+    assert (one.pixels == other.pixels).all() and (one.boxes == other.boxes).all()
+    assert (compose(np.random.default_rng([1, 3]), album, SIDE).pixels != one.pixels).any()
+
+
+def test_some_scenes_are_empty_and_some_hold_many_people_and_some_are_cut_off(album):
+    scenes = [compose(np.random.default_rng(seed), album, SIDE) for seed in range(150)]
+    counts = [len(scene.boxes) for scene in scenes]
+    assert counts.count(0) > 5 and max(counts) >= 5
+    hidden = [(~within(joints, scene.size)).sum() for scene in scenes for joints in scene.joints]
+    assert sum(count > 0 for count in hidden) > 10
+
+
+@given(st.integers(0, 1000), st.integers(1, 9))
+@settings(max_examples=30, deadline=None)
+def test_cells_fill_the_picture_without_overlap(seed, count):
+    seen = np.zeros((90, 120), int)
+    parts = cells(np.random.default_rng(seed), np.array([0, 0]), np.array([120, 90]), count)
+    for (left, top), (right, bottom) in parts:
+        assert right > left and bottom > top
+        seen[top:bottom, left:right] += 1
+    assert len(parts) == count and (seen == 1).all()
+
+
+def test_a_background_shows_no_joint_of_its_photograph():
+    album = dots()
+    for seed in range(40):
+        patch = background(np.random.default_rng(seed), album, (60, 40))
+        assert patch.shape == (40, 60, 3)
+        # From a black photograph without its bright dots, or drawn.
+        assert patch.max() < 255 or patch.std() > 1 and (patch > 0).mean() > 0.5
+
+
+def scene_of(*boxes):
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    corners = np.array(boxes, float).reshape(-1, 2, 2)
+    return Scene(pixels, (SIDE, SIDE), corners, np.empty((0, 14, 2)), np.empty(0, int))
+
+
+def test_what_the_true_maps_say_is_what_was_put_in():
+    boxes = [[[10, 20], [50, 90]], [[80, 30], [100, 60]]]
+    centres, edges = losses.true_maps(scene_of(*boxes))
+    assert centres.shape == (1, 16, 16) and (centres == 1).sum() == 2
+    found = decode(centres[0], edges, SIDE)
+    best = sorted(found.boxes[found.scores == 1].tolist())
+    np.testing.assert_allclose(best, boxes, atol=1e-3)
+
+
+def test_an_empty_scene_has_empty_maps_and_its_loss_is_that_of_inventing_people():
+    centres, edges = map(torch.from_numpy, losses.true_maps(scene_of()))
+    assert not centres.any() and not edges.any()
+    none, many = torch.full((1, 1, 16, 16), -9.0), torch.full((1, 1, 16, 16), 3.0)
+    assert losses.centre_loss(none, centres[None]) < 1e-4
+    assert losses.centre_loss(many, centres[None]) > 100
+    assert losses.edge_loss(torch.rand(1, 4, 16, 16), edges[None], centres[None]) == 0
+
+
+def test_the_losses_on_values_worked_by_hand():
+    logits = torch.zeros(1, 1, 1, 2)
+    centres = torch.tensor([[[[1.0, 0.5]]]])
+    # Yes and no are 1/2: -(1/2)^2 log 1/2, and -(1 - 1/2)^4 (1/2)^2 log 1/2.
+    expected = (0.25 + 0.0625 * 0.25) * np.log(2)
+    assert losses.centre_loss(logits, centres).item() == pytest.approx(expected)
+    one = torch.ones(1, 1, 1, 1)
+    truth = torch.tensor([0.2, 0.2, 0.2, 0.2]).view(1, 4, 1, 1)
+    assert losses.edge_loss(truth, truth, one).item() == pytest.approx(0, abs=1e-5)
+    half = torch.tensor([0.2, 0.2, 0.0, 0.2]).view(1, 4, 1, 1)  # IoU 1/2, hull the truth itself
+    assert losses.edge_loss(half, truth, one).item() == pytest.approx(0.5, abs=1e-5)
+
+
+def found(*boxes_and_scores):
+    boxes = np.array([box for box, _ in boxes_and_scores], float).reshape(-1, 2, 2)
+    return Found(boxes, np.array([score for _, score in boxes_and_scores], np.float32))
+
+
+A, B, C = [[0, 0], [10, 10]], [[20, 0], [30, 10]], [[0, 20], [10, 30]]
+
+
+def test_a_person_is_found_once_and_precision_counts_what_was_invented():
+    people = [np.array([A, B], float), np.empty((0, 2, 2))]
+    boxes = [found((A, 0.9), (A, 0.6), (B, 0.5)), found((C, 0.7))]
+    matches = measures.match(boxes, people)
+    assert matches.people == 2 and matches.right.tolist() == [True, False, False, True]
+    np.testing.assert_allclose(matches.scores, [0.9, 0.7, 0.6, 0.5], rtol=1e-6)
+    recall, precision = measures.curve(matches)
+    assert recall.tolist() == [0.5, 0.5, 0.5, 1] and precision.tolist() == [1, 1 / 2, 1 / 3, 2 / 4]
+    assert measures.recall_at(matches, 0.9) == 0.5 and measures.recall_at(matches, 0.5) == 1
+    assert measures.average_precision(matches) == pytest.approx(0.5 * 1 + 0.5 * 0.5)
+    assert measures.at_score(matches, 0.65) == {"recall": 0.5, "precision": 0.5}
+
+
+def test_where_nothing_is_found_nothing_is_measured_wrongly():
+    matches = measures.match([found()], [np.array([A], float)])
+    assert measures.recall_at(matches, 0.9) == measures.average_precision(matches) == 0
+    said = measures.at_score(matches, 0.5)
+    assert said["recall"] == 0 and np.isnan(said["precision"])
