@@ -23,7 +23,7 @@ def pipeline(*words: object) -> subprocess.CompletedProcess:
 def test_help_names_the_commands():
     done = pipeline("--help")
     assert done.returncode == 0 and not done.stderr
-    assert set(COMMANDS) == {"predict", "export", "ablation", "lsp"}
+    assert set(COMMANDS) == {"predict", "export", "ablation", "scenes", "lsp"}
     for name, said in COMMANDS.items():
         assert f"{name} " in done.stdout and said in " ".join(done.stdout.split())
 
