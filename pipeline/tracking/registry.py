@@ -20,7 +20,7 @@ from pipeline.tracking.run import Run
 SERVING = Path(__file__).parents[1] / "commands" / "serving.py"
 PACKAGES = (  # that a served model needs
     "array-api-compat", "mlflow", "numpy", "opencv-python-headless", "pillow", "pydantic",
-    "pyyaml", "safetensors", "torch", "tqdm",
+    "pyyaml", "safetensors", "timm", "torch", "tqdm",
 )  # fmt: skip
 
 
