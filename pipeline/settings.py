@@ -24,6 +24,8 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Side = Annotated[int, Field(ge=8, le=1024)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Precision = Literal["auto", "bf16", "fp32"]
+Backbone = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]  # a name of timm's
 Channels = Annotated[int, Field(ge=8, multiple_of=8)]
 
 
@@ -82,7 +84,7 @@ class Cache(_Group):
 class Model(_Group):
     """The generator."""
 
-    encoder: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]
+    encoder: Backbone
     pretrained: bool
     block: Literal["bottleneck", "basic", "separable"]
     stem: Literal["paper", "patches"]
@@ -145,7 +147,7 @@ class Train(_Group):
     clip: Positive
     warmup: Annotated[int, Field(ge=0)]
     ema: Annotated[float, Field(ge=0, lt=1)]
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Precision
     deterministic: bool
     compile: Literal["auto", True, False]
     seed: Seed
@@ -165,7 +167,7 @@ class Train(_Group):
 class Finder(_Group):
     """What finds people in whole pictures, and how it is taught."""
 
-    encoder: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]
+    encoder: Backbone
     pretrained: bool
     features: Annotated[list[Channels], Field(min_length=2, max_length=4)]
     input_size: Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
@@ -179,7 +181,7 @@ class Finder(_Group):
     clip: Positive
     warmup: Annotated[int, Field(ge=0)]
     ema: Annotated[float, Field(ge=0, lt=1)]
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Precision
     seed: Seed
     log_every: Count
 

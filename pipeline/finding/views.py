@@ -23,10 +23,15 @@ def view(image: np.ndarray, side: int) -> np.ndarray:
     height, width = image.shape[:2]
     size = scaled((width, height), side)
     seen = np.zeros((side, side, 3), np.uint8)
-    shrinks = size[0] < width
-    fine = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    seen[: size[1], : size[0]] = cv2.resize(image, size, interpolation=fine)
+    seen[: size[1], : size[0]] = resized(image, size)
     return seen
+
+
+def resized(image: np.ndarray, size: Sequence[int] | np.ndarray) -> np.ndarray:
+    """An image of this width and height: averaged where it shrinks."""
+    shrinks = image.shape[1] > size[0]
+    fine = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (int(size[0]), int(size[1])), interpolation=fine)
 
 
 def scaled(size: tuple[int, int], side: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pipeline.figures.drawn_people import scenery
+from pipeline.finding.views import resized
 from pipeline.mosaics.album import Album
 from pipeline.skeleton import FLIP, JOINTS
 
@@ -174,13 +175,6 @@ def cut(
     return resized(image[first[1] : last[1], first[0] : last[0]], size)
 
 
-def resized(image: np.ndarray, size: Sequence[int] | np.ndarray) -> np.ndarray:
-    """An image of this width and height: averaged where it shrinks."""
-    shrinks = image.shape[1] > size[0]
-    fine = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (int(size[0]), int(size[1])), interpolation=fine)
-
-
 def mirrored(
     rng: Generator, image: np.ndarray, joints: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +193,7 @@ def recoloured(rng: Generator, pixels: np.ndarray) -> np.ndarray:
         pixels = np.repeat(pixels.mean(-1, keepdims=True).astype(np.uint8), 3, axis=-1)
     changed = cv2.convertScaleAbs(pixels, alpha=gain, beta=0)
     return (
-        cv2.add(changed, np.full_like(changed, max(shift, 0)))
+        cv2.add(changed, np.full_like(changed, shift))
         if shift > 0
         else cv2.subtract(changed, np.full_like(changed, -shift))
     )
