@@ -32,7 +32,7 @@ bench-peer: $(PEER_READY)
 
 publish: $(READY)
 	rm -rf weights
-	dvc push models/generator.safetensors
+	dvc push models/generator.safetensors models/finder.safetensors
 
 # The project itself is built by the setuptools that the lock names.
 $(READY): requirements.txt pyproject.toml

@@ -21,6 +21,7 @@ from pipeline.data.crops import Crops, batches
 from pipeline.data.targets import factors, targets_of
 from pipeline.device import autocast, upload
 from pipeline.evaluation import protocol
+from pipeline.judging.fit import UNJUDGED
 from pipeline.networks import heatmaps
 from pipeline.networks.estimator import CropEstimator, decode, inputs
 from pipeline.networks.generator import Generator
@@ -291,7 +292,7 @@ def prediction(settings: Settings, photographs: Photographs) -> list[Row]:
         rows.append(Row("prediction on one core, a photograph", single / 32, nan, "s", nan, ""))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "generator.onnx"
-            export(ours, file)
+            export(ours, UNJUDGED, file)
             session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         feed = {"images": images.numpy()}
         exported, reference = race(lambda: session.run(None, feed), eager, rounds=7)

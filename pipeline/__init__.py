@@ -4,12 +4,16 @@ From Python:
 
     from pipeline import PoseEstimator
 
-    [person] = PoseEstimator.load("models/generator.safetensors").find(["photograph.jpg"])
+    [people] = PoseEstimator.load("models/generator.safetensors").find(["photograph.jpg"])
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
+
+# onnxruntime tells its makers of each use, unless this is set before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from pipeline.photographs.estimator import PoseEstimator

@@ -9,12 +9,15 @@ from pipeline.errors import PipelineError
 
 COMMANDS = {
     "predict": "the joints of people in your own photographs",
+    "demo": "a page to try the model on, in the browser",
     "export": "the trained generator as an ONNX file",
     "ablation": "the paper's ablation, from finished experiments",
     "scenes": "photographs of one scene in LSPet, looked for anew",
     "lsp": "the trained generator measured on LSP's test images",
 }
-TRAINING = "torch"  # of the extra that all but prediction by an ONNX file needs
+# What shows that an extra is there: `demo`, and `train`, which all but prediction by an ONNX file
+# needs.
+DEMO, TRAINING = "gradio", "torch"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -33,8 +36,6 @@ def main(words: list[str] | None = None) -> int:
             try:
                 module = import_module(f"pipeline.commands.{name}")
             except ModuleNotFoundError as error:
-                if find_spec(TRAINING):
-                    raise
                 print(_missing(error), file=sys.stderr)
                 return 1
             command.description = module.__doc__
@@ -44,8 +45,6 @@ def main(words: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except ModuleNotFoundError as error:
-        if find_spec(TRAINING):
-            raise
         print(_missing(error), file=sys.stderr)
     except (PipelineError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -53,7 +52,11 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _missing(error: ModuleNotFoundError) -> str:
-    return f"error: this needs {error.name}: run `pip install '.[train]'` in the repository"
+    """The extra to install. Raises the error where that is there: then it is a mistake of ours."""
+    extra = "demo" if error.name == DEMO else "train"
+    if extra == "train" and find_spec(TRAINING):
+        raise error
+    return f"error: this needs {error.name}: run `pip install '.[{extra}]'` in the repository"
 
 
 if __name__ == "__main__":

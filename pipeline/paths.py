@@ -17,12 +17,15 @@ PREDICTIONS_WITHOUT_BOX = Path("data/predictions_without_box.csv")
 WEIGHTS = Path("models/generator.safetensors")
 FINDER = Path("models/finder.safetensors")
 JUDGEMENT = Path("models/judgement.json")
+ONNX_FINDER = "finder.onnx"  # beside an exported generator
 
 METRICS = Path("metrics")
 LEARNING_CURVE = Path("metrics/learning_curve.csv")
 PCK_CURVE = Path("metrics/pck_curve.csv")
 PCKH_CURVE = Path("metrics/pckh_curve.csv")
 FINDER_MEASURES = Path("metrics/finder.json")
+FINDER_CURVE = Path("metrics/finder_curve.csv")
+RELIABILITY = Path("metrics/reliability.csv")
 ABLATION = Path("metrics/ablation.csv")
 
 

@@ -10,8 +10,13 @@ from pipeline.data import storage, targets
 from pipeline.drawing.curves import pck_curves
 from pipeline.evaluation import protocol, results
 from pipeline.evaluation.metrics import MEASURES
+from pipeline.finding.estimator import PeopleFinder
+from pipeline.judging import protocol as people
+from pipeline.judging.observation import looked_at
+from pipeline.mosaics.album import Album
 from pipeline.networks.estimator import CropEstimator
 from pipeline.photographs.estimator import PoseEstimator
+from pipeline.photographs.judgement import Judgement
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
 from pipeline.tracking.provenance import digest
@@ -28,11 +33,16 @@ def main() -> None:
     split = pd.read_csv(paths.SPLIT)
     evaluation = protocol.evaluate(estimator, crops, np.flatnonzero(split.part == part))
     measured = protocol.measure(evaluation)
-    images = paths.dataset(settings.data.name) / "images"
-    photographs = [images / name for name in split.image[evaluation.indices]]
-    without_box = PoseEstimator(estimator).predict_files(photographs)
+    album = Album.read(paths.dataset(settings.data.name), evaluation.indices)
+    whole = PoseEstimator(
+        estimator, Judgement.load(paths.JUDGEMENT), PeopleFinder.load(paths.FINDER)
+    )
+    found = looked_at(whole, album.images)
+    without_box = whole.best(album.images, found)
     measured["without_box"] = protocol.measure_without_box(without_box, evaluation)
     measured["swapped"] = protocol.swapped(evaluation)
+    in_mosaics = people.in_mosaics(whole, album)
+    measured["people"] = protocol.plain(people.measure(whole, in_mosaics, found, album))
     results.write(measured, part)
     curves = {name: protocol.pck_curve(evaluation, name) for name in MEASURES}
     curves["pck_0.2"].to_csv(paths.PCK_CURVE, index=False)
@@ -52,6 +62,8 @@ def main() -> None:
             paths.details(part),
             paths.PREDICTIONS,
             paths.PREDICTIONS_WITHOUT_BOX,
+            paths.FINDER,
+            paths.JUDGEMENT,
         ):
             if file.is_file():
                 run.file(file)

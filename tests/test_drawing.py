@@ -9,7 +9,9 @@ from matplotlib.text import Text
 
 from pipeline.drawing import curves, palette
 from pipeline.drawing import people as figures
+from pipeline.drawing.overlay import COLOURS, WHITE, colours_of, draw_people
 from pipeline.drawing.style import pixels
+from pipeline.photographs.people import Box, Person
 from pipeline.skeleton import EDGES, SIDES
 
 SIZE, JOINTS = 48, 14
@@ -219,3 +221,121 @@ def test_pictures_can_be_saved_without_a_display(people):
         file, format="png"
     )
     assert file.getvalue().startswith(b"\x89PNG")
+
+
+def test_a_score_is_drawn_over_how_often_it_is_right():
+    rows = {"candidates": [90.0, 10.0], "score": [0.2, 0.9], "right": [0.25, 0.8]}
+    figure = curves.reliability(pd.DataFrame(rows))
+    assert pixels(figure).std() > 10 and len(panels(figure)) == 1
+    (axis,) = figure.axes
+    as_said, found = axis.lines
+    np.testing.assert_array_equal(as_said.get_xdata(), as_said.get_ydata())
+    np.testing.assert_array_equal(found.get_xydata(), [[0.2, 0.25], [0.9, 0.8]])
+    assert [text.get_text() for text in axis.texts] == ["90", "10"]
+    many, few = axis.collections[0].get_sizes()
+    assert many > few and axis.get_xlabel() and axis.get_ylabel()
+    nobody = pd.DataFrame({name: pd.Series(dtype=float) for name in rows})
+    assert pixels(curves.reliability(nobody)).std() > 1
+
+
+PLACES = np.stack([np.linspace(20, 180, JOINTS), np.full(JOINTS, 100.0)], axis=1)
+PLACES[[0, 5], 1] = 20, 180  # the ankles by themselves
+
+
+def person(points=PLACES, hidden=(), outside=()) -> Person:
+    return Person(
+        size=(200, 200),
+        box=Box.around(np.stack([points.min(0), points.max(0)])),
+        box_given=False,
+        score=0.5,
+        points=points,
+        scores=np.full(JOINTS, 0.5),
+        hidden=np.isin(np.arange(JOINTS), hidden),
+        outside=np.isin(np.arange(JOINTS), outside),
+    )
+
+
+@pytest.fixture
+def grey():
+    image = np.full((200, 200, 3), 128, dtype=np.uint8)
+    image.flags.writeable = False
+    return image
+
+
+def colour_at(picture: np.ndarray, places: np.ndarray) -> list[tuple[int, ...]]:
+    return [tuple(picture[round(y), round(x)].tolist()) for x, y in places]
+
+
+def changed(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (picture != other).any(-1)
+
+
+def test_somebody_alone_has_the_sides_in_their_colours_and_the_hidden_white(grey):
+    picture = draw_people(grey, [person(hidden=[5])])
+    at = colour_at(picture, PLACES)
+    assert at[0] == COLOURS["right"] and at[5] == WHITE
+    assert at[7] == COLOURS["right"] and at[10] == COLOURS["left"] and at[13] == COLOURS["trunk"]
+    assert (grey == 128).all() and (picture[0] == 128).all()
+    assert len(set(COLOURS.values())) == 3
+
+
+def test_what_is_outside_the_picture_is_not_drawn(grey):
+    """Neither the ankle and the limb to it, nor what would lie far beyond any picture."""
+    points = PLACES.copy()
+    points[13] = 1e15, -1e15
+    picture = draw_people(grey, [person(points, outside=[0, 13])])
+    assert not changed(picture, grey)[:60].any()  # where ankle and shin would be
+    assert changed(draw_people(grey, [person(outside=[13])]), grey)[:60].any()
+    assert colour_at(picture, PLACES[7:8]) == [COLOURS["right"]]
+    assert not changed(draw_people(grey, [person(outside=range(14))]), grey).any()
+
+
+def test_nobody_leaves_the_photograph_as_it_is(grey):
+    picture = draw_people(grey, [])
+    assert (picture == grey).all() and picture is not grey
+
+
+def test_several_people_have_a_colour_each_and_their_numbers(grey):
+    low, high = PLACES * [1, 0.4] + [0, 110], PLACES * [1, 0.4]
+    picture = draw_people(grey, [person(low), person(high)])
+    for points, number in ((low, 1), (high, 2)):
+        at = colour_at(picture, points)
+        for k in (1, 7, 10):  # beside no label
+            assert at[k] == colours_of(number)[SIDES[k]]
+    # As given: other numbers are other colours, and are written; somebody alone may have one too.
+    assert (picture == draw_people(grey, [person(low), person(high)], [1, 2])).all()
+    other = draw_people(grey, [person(low), person(high)], [1, 9])
+    assert PLACES.shape == (14, 2) and colours_of(9) == colours_of(2)
+    written = np.argwhere(changed(picture, other))
+    assert len(written) > 5 and (np.ptp(written, axis=0) < 60).all()  # 2 or 9, by the head
+    assert (np.abs(written.mean(0) - high[13, ::-1]) < 40).all()
+    alone = draw_people(grey, [person(low)], [3])
+    assert colour_at(alone, low[10:11]) == [colours_of(3)["left"]]
+    assert (alone != draw_people(grey, [person(low)])).any()
+
+
+def test_the_surest_person_is_drawn_over_the_others(grey):
+    at = colour_at(draw_people(grey, [person(), person(), person()]), PLACES[:12])
+    assert at == [colours_of(1)[side] for side in SIDES[:12]]
+
+
+def test_left_limbs_are_lighter_than_right_ones_and_colours_come_round():
+    for number in range(1, len(palette.PEOPLE) + 1):
+        colours = colours_of(number)
+        light = [np.dot(colours[side], (0.2126, 0.7152, 0.0722)) for side in ("right", "left")]
+        assert light[0] + 25 < light[1]
+        assert all(0 <= value <= 255 for colour in colours.values() for value in colour)
+        assert colours == colours_of(number + len(palette.PEOPLE))
+    trunks = {colours_of(number)["trunk"] for number in range(1, 8)}
+    assert len(trunks) == len(palette.PEOPLE) == 7
+
+
+@pytest.mark.parametrize("side", [120, 200, 2000])
+@pytest.mark.parametrize("far", [-1e4, 0, 1e4])
+def test_a_number_is_in_the_picture_wherever_its_person_is(side, far):
+    image = np.full((side, side, 3), 128, np.uint8)
+    points = PLACES * side / 200 + far
+    hardly = person(points, outside=range(14))
+    written = np.argwhere(changed(draw_people(image, [hardly], [1]), image))
+    assert len(written) > 10
+    assert len(np.argwhere(changed(draw_people(image, [hardly], [18]), image))) > len(written)

@@ -12,7 +12,8 @@ from pipeline.networks import checkpoint, encoder
 from pipeline.networks.encoder import Encoder, EncoderError
 from pipeline.networks.generator import Generator
 from pipeline.networks.layers import MEAN, SCALE, normalise
-from pipeline.training.optimisation import optimiser, set_rate
+from pipeline.rates import set_rate
+from pipeline.training.optimisation import optimiser
 
 LITE = "tf_efficientnet_lite0"
 MODEL = untrained.MODEL.model_copy(

@@ -1,15 +1,17 @@
 """Scenes made of photographs: all people in them are known, and how finding them is measured."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.figures import drawn_people
+import oracle
 from pipeline.finder_training import losses
 from pipeline.finding.boxes import Found, decode
-from pipeline.mosaics import measures
+from pipeline.mosaics import measures, protocol
 from pipeline.mosaics.album import Album
 from pipeline.mosaics.composition import (
     FEWEST,
@@ -26,8 +28,7 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def album():
-    drawn = [drawn_people.draw(3, index) for index in range(12)]
-    return Album([np.asarray(image) for image, *_ in drawn], np.stack([j for _, j, _ in drawn]))
+    return oracle.album()
 
 
 def dots(count=6, joint=8):
@@ -168,5 +169,83 @@ def test_a_person_is_found_once_and_precision_counts_what_was_invented():
 def test_where_nothing_is_found_nothing_is_measured_wrongly():
     matches = measures.match([found()], [np.array([A], float)])
     assert measures.recall_at(matches, 0.9) == measures.average_precision(matches) == 0
-    said = measures.at_score(matches, 0.5)
-    assert said["recall"] == 0 and np.isnan(said["precision"])
+    assert measures.at_score(matches, 0.5) == {"recall": 0.0, "precision": None}
+    assert measures.best_score(matches) == 1.0
+    json.dumps(protocol.shares(matches), allow_nan=False)
+
+
+def test_boxes_in_any_order_are_ranked_by_their_scores():
+    scores, right = np.array([0.2, 0.9, 0.5, 0.9]), np.array([True, False, True, True])
+    matches = measures.ranked(scores, right, 7)
+    assert matches.scores.tolist() == [0.9, 0.9, 0.5, 0.2] and matches.people == 7
+    assert matches.right.tolist() == [False, True, True, True]  # of equal ones the first first
+
+
+def test_the_best_score_worked_by_hand():
+    # F1 of 2 people, from the surest box on: 2/3, 1/2, 4/5, 2/3.
+    scores, right = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
+    assert measures.best_score(measures.ranked(scores, right, 2)) == 0.7
+    # Of 9 people, 2/10, 2/11, 4/12, 4/13: where few are found at all, more is better.
+    assert measures.best_score(measures.ranked(scores, right, 9)) == 0.7
+    assert measures.best_score(measures.ranked(scores, right[::-1], 2)) == 0.6
+
+
+def test_whole_photographs_worked_by_hand():
+    """Of two, the best box of one is the annotated person's; the other's is found second."""
+    joints = np.full((2, 14, 2), np.nan)
+    joints[:, 0], joints[:, 1] = A
+    joints[1, :2] += 20
+    photographs = Album([np.zeros((40, 40, 3), np.uint8)] * 2, joints)
+    said = protocol.in_photographs(
+        [found((A, 0.9), (B, 0.8)), found((B, 0.35), ([[20, 20], [30, 30]], 0.25))], photographs
+    )
+    assert said["people"] == 2 and said["best"] == 0.5
+    assert said["at_score"]["0.3"] == {"recall": 0.5, "precision": 1 / 3}
+    assert said["at_score"]["0.2"] == {"recall": 1.0, "precision": 0.5}
+    assert said["recall_at_precision_0.9"] == 0.5
+    assert protocol.in_photographs([found(), found()], photographs)["best"] == 0
+
+
+def test_a_finder_that_knows_the_truth_finds_everybody_in_every_mosaic(album, monkeypatch):
+    monkeypatch.setattr(protocol, "SCENES", 30)
+    monkeypatch.setattr(protocol, "BATCH", 7)
+    made = protocol.scenes(album)
+    assert [scene.size for scene in made] == [scene.size for scene in protocol.scenes(album)]
+    whole = [
+        Scene(
+            image,
+            image.shape[1::-1],
+            np.array([[joints.min(0), joints.max(0)]]),
+            joints[None],
+            np.array([k]),
+        )
+        for k, (image, joints) in enumerate(zip(album.images, album.joints, strict=True))
+    ]
+    said = protocol.measure(oracle.Oracle([*made, *whole], protocol.SIDE), album)
+    assert said["mosaics"]["scenes"] == 30
+    assert said["mosaics"]["people"] == sum(len(scene.boxes) for scene in made) > 40
+    # Two people whose boxes share most of their pixels are one.
+    for of in (said["mosaics"], said["photographs"]):
+        assert of["recall_at_precision_0.9"] > 0.97 and of["average_precision"] > 0.97
+        assert of["at_score"]["0.7"]["precision"] > 0.97
+    assert said["photographs"]["best"] == 1 and said["photographs"]["people"] == 12
+    json.dumps(said, allow_nan=False)
+    blind = protocol.measure(Blind(), album)
+    assert blind["mosaics"]["at_score"]["0.1"] == {"recall": 0.0, "precision": None}
+    assert blind["photographs"]["best"] == 0
+
+
+class Blind:
+    """A finder without peaks."""
+
+    input_size = 64
+
+    def maps(self, views):
+        return np.zeros((len(views), 8, 8), np.float32), np.zeros((len(views), 4, 8, 8), np.float32)
+
+
+def test_a_picture_is_a_scene_without_what_is_beyond_it(album):
+    scene = compose(np.random.default_rng(3), album, SIDE)
+    shown = protocol.picture(scene)
+    assert shown.shape[1::-1] == scene.size != (SIDE, SIDE)
+    assert (shown == scene.pixels[: scene.size[1], : scene.size[0]]).all()

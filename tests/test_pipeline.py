@@ -20,25 +20,33 @@ from pipeline.tracking.provenance import digest
 TINY = {
     "data": {"name": "figures", "count": 40},
     "cache": {"input_size": 32, "heatmap_size": 8},
-    "model": {"features": [8, 16]},
+    "model": {
+        "encoder": "hourglass", "pretrained": False, "block": "basic", "features": [8, 16],
+    },
     "train": {
         "input_sizes": [32], "steps": 60, "batch": 8, "warmup": 2, "ema": 0.9, "log_every": 5,
         "validate_every": 20,
+    },
+    "finder": {
+        "input_size": 64, "features": [8, 16], "steps": 6, "batch": 4, "warmup": 2, "ema": 0.5,
+        "log_every": 2,
     },
 }  # fmt: skip
 
 MEANS = ("pck_0.2", "pckh_0.5", "covered.pck_0.2")
 
 
-def runs(folder: Path) -> pd.DataFrame:
-    """The MLflow runs of a project's own store."""
+def runs(folder: Path, network: str = "generator") -> pd.DataFrame:
+    """The MLflow runs of a network's trainings in a project's own store."""
     import mlflow
 
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     experiments = mlflow.MlflowClient(uri).search_experiments()
     names = [each.name for each in experiments if each.name != "Default"]
     mlflow.set_tracking_uri(uri)
-    return mlflow.search_runs(experiment_names=names)
+    of_finder = [name for name in names if name.endswith("-finder")]
+    others = [name for name in names if name not in of_finder]
+    return mlflow.search_runs(experiment_names=of_finder if network == "finder" else others)
 
 
 def store(folder: Path):
@@ -78,7 +86,7 @@ def project(tmp_path_factory) -> Path:
 def reproduced(project) -> Path:
     """The project after `dvc repro`, `make publish`'s push, and a commit."""
     sh(project, "dvc", "repro")
-    sh(project, "dvc", "push", "models/generator.safetensors")
+    sh(project, "dvc", "push", "models/generator.safetensors", "models/finder.safetensors")
     git(project, "add", "-A")
     git(project, "commit", "-qm", "result")
     return project
@@ -140,6 +148,9 @@ def test_the_run_tells_what_was_run(reproduced):
     assert registered.run_id in set(runs(reproduced).run_id)
     assert run["metrics.validation/pck_0.2/mean"] == pytest.approx(stored["pck_0.2"]["mean"])
     assert len(pd.read_csv(reproduced / "metrics/learning_curve.csv")) == 12
+    (finder,) = runs(reproduced, "finder").query("`tags.mlflow.runName` != 'aside'").run_id
+    metrics = store(reproduced).get_run(finder).data.metrics
+    assert {"finder/centres", "validation/mosaics/average_precision"} <= metrics.keys()
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +202,10 @@ def test_the_table_of_experiments_has_few_columns(swept):
     }
     varied = {"train.alpha", "train.learning_rate", "train.clip", "train.steps", "train.game_start"}
     assert "metrics/validation.json:pck_0.2.mean" in columns
-    assert columns <= means | varied | {"without_box.pck_0.2.mean", "models/generator.safetensors"}
+    assert not {name for name in columns - means - varied if "finder.json" not in name} - {
+        "without_box.pck_0.2.mean", "people.recall_at_precision_0.9",
+        "models/generator.safetensors", "models/finder.safetensors", "models/judgement.json",
+    }  # fmt: skip
 
 
 def test_an_experiment_that_fails_says_so_and_touches_no_other(swept):
@@ -227,7 +241,7 @@ def test_the_best_experiment_is_applied_with_its_weights_and_metrics(swept):
 def test_a_clone_pulls_the_weights_and_measures_the_same(reproduced, tmp_path):
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(reproduced), str(clone))
-    sh(clone, "dvc", "pull", "models/generator.safetensors")
+    sh(clone, "dvc", "pull", "models/generator.safetensors", "models/finder.safetensors")
     sh(clone, sys.executable, "-m", "stages.download")
     sh(clone, sys.executable, "-m", "stages.cache")
     (clone / "metrics/test_details.json").unlink()

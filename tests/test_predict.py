@@ -4,6 +4,8 @@ well."""
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import cv2
@@ -14,9 +16,9 @@ from PIL import Image
 
 import untrained
 from conftest import ROOT
+from pipeline.__main__ import main
 from pipeline.data import storage
 from pipeline.data.annotations import load_annotations
-from pipeline.drawing.overlay import COLOURS, draw_skeleton
 from pipeline.figures import drawn_people
 from pipeline.networks.estimator import CropEstimator
 from pipeline.photographs.estimator import PoseEstimator
@@ -36,7 +38,17 @@ def dataset(tmp_path_factory) -> Path:
     return folder
 
 
-def predict(model: Path, *words, status: int = 0) -> str:
+def predict(model: Path, *words: object, status: int = 0) -> str:
+    """What the command says. In this process: importing torch takes most of its time."""
+    said = StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        ended = main(["predict", *map(str, words), "--weights", str(model)])
+    assert ended == status, said.getvalue()
+    return said.getvalue()
+
+
+def program(model: Path, *words: object, status: int = 0) -> str:
+    """The same, from a program of its own."""
     command = [sys.executable, "-m", "pipeline", "predict", *map(str, words)]
     command += ["--weights", str(model)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -54,7 +66,7 @@ def test_in_the_annotated_boxes_it_finds_what_the_evaluation_finds(model, datase
     table.to_csv(tmp_path / "boxes.csv", index=False)
     exactly = "--precision", "fp32"
     boxes = "--boxes", tmp_path / "boxes.csv"
-    predict(model, dataset / "images", "--out", tmp_path / "out", *boxes, *exactly)
+    program(model, dataset / "images", "--out", tmp_path / "out", *boxes, *exactly)
 
     estimator = CropEstimator.load(model)
     storage.build(dataset, tmp_path / "cache", estimator.geometry)
@@ -67,25 +79,166 @@ def test_in_the_annotated_boxes_it_finds_what_the_evaluation_finds(model, datase
     np.testing.assert_allclose(joints.score, expected.scores.ravel(), atol=1e-3)
 
     one = json.loads((tmp_path / f"out/{paths[3].name}.json").read_text())
-    assert one["box_given"] and (one["width"], one["height"]) == Image.open(paths[3]).size
-    assert [joint["name"] for joint in one["joints"]] == list(JOINTS)
-    np.testing.assert_allclose([[each["x"], each["y"]] for each in one["joints"]], found[3])
+    assert (one["width"], one["height"]) == Image.open(paths[3]).size
+    (person,) = one["people"]
+    assert person["box_given"] and [each["name"] for each in person["joints"]] == list(JOINTS)
+    np.testing.assert_allclose([[each["x"], each["y"]] for each in person["joints"]], found[3])
     drawn = cv2.imread(str(tmp_path / f"out/{paths[3].name}.overlay.jpg"))
     assert drawn.shape[1::-1] == Image.open(paths[3]).size
 
 
-def test_without_a_box_the_second_look_is_at_the_joints_of_the_first(model):
-    estimator = PoseEstimator.load(model, "fp32")
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (*side, 3), dtype=np.uint8) for side in ((60, 40), (33, 90))]
-    # Hand-worked: of a side of 60 px, 59 between the first and the last pixel, the box is
-    # 59 / 1.25 = 47.2.
-    whole = np.array([[(3.9, 5.9), (35.1, 53.1)], [(8.9, 3.2), (80.1, 28.8)]])
-    first = estimator.predict(images, whole).points
-    predictions, boxes = estimator.predict_without_boxes(images)
-    np.testing.assert_allclose(boxes[:, 0], first.min(1))
-    np.testing.assert_allclose(boxes[:, 1], first.max(1))
-    np.testing.assert_array_equal(predictions.points, estimator.predict(images, boxes).points)
+@pytest.fixture(scope="module")
+def photographs(dataset) -> list[Path]:
+    return sorted((dataset / "images").glob("*.jpg"))[:3]
+
+
+@pytest.fixture(scope="module")
+def boxes(photographs, tmp_path_factory) -> Path:
+    """Two people in the first photograph, by its name, and one in the second, by its path."""
+    path = tmp_path_factory.mktemp("boxes") / "boxes.csv"
+    rows = [
+        "image,x,y,width,height",
+        f"{photographs[0].name},50.5,40,60,80",
+        f"{photographs[1]},20,30,70,60",
+        f"{photographs[0].name},10,20,90,100",
+    ]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def mixed(model, photographs, boxes, tmp_path_factory) -> Path:
+    """The results for three photographs, boxes given for two of them."""
+    out = tmp_path_factory.mktemp("mixed") / "out"
+    exactly = "--precision", "fp32"
+    said = predict(model, *photographs, "--out", out, "--boxes", boxes, *exactly)
+    people = pd.read_csv(out / "joints.csv").groupby("image").person.max().sum()
+    assert f"3 of 3 photographs, {people} people: {out}" in said
+    return out
+
+
+def read(out: Path, photograph: Path) -> dict:
+    return json.loads((out / f"{photograph.name}.json").read_text())
+
+
+def test_every_photographs_file_is_what_the_library_says(model, mixed, photographs):
+    given = [[(50.5, 40, 60, 80), (10, 20, 90, 100)], [(20, 30, 70, 60)], None]
+    people = PoseEstimator.load(model, "fp32").find(photographs, given)
+    assert [len(each) for each in people[:2]] == [2, 1] and len(people[2]) > 5
+    for photograph, found in zip(photographs, people, strict=True):
+        said = read(mixed, photograph)
+        assert list(said) == ["image", "format", "width", "height", "people"]
+        assert said["image"] == str(photograph) and said["format"] == 2
+        assert (said["width"], said["height"]) == Image.open(photograph).size
+        for each, person in zip(said["people"], found, strict=True):
+            wanted = person.description()
+            assert each["box_given"] == wanted["box_given"]
+            assert each["score"] == pytest.approx(wanted["score"], abs=2e-4)
+            assert each["box"] == pytest.approx(wanted["box"], abs=0.02)
+            for joint, other in zip(each["joints"], wanted["joints"], strict=True):
+                assert joint == pytest.approx(other, abs=0.05)
+    first = read(mixed, photographs[0])["people"]
+    assert first[0]["box"] == {"x": 50.5, "y": 40, "width": 60, "height": 80}
+    assert [each["box_given"] for each in first] == [True, True]
+    scores = [each["score"] for each in read(mixed, photographs[2])["people"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_the_table_has_a_row_a_photograph_person_and_joint(mixed, photographs):
+    table = pd.read_csv(mixed / "joints.csv")
+    assert table.columns.tolist() == [
+        "image", "person", "person_score", "joint", "x", "y", "score", "hidden", "outside"
+    ]  # fmt: skip
+    rows = [
+        [str(photograph), number, person["score"], *joint.values()]
+        for photograph in photographs
+        for number, person in enumerate(read(mixed, photograph)["people"], 1)
+        for joint in person["joints"]
+    ]
+    assert table.values.tolist() == rows and len(rows) % 14 == 0
+    assert table.outside.any() and not table.outside.all()
+    people = table.groupby("image").person.unique().map(list)
+    assert people[str(photographs[0])] == [1, 2] and people[str(photographs[1])] == [1]
+
+
+def test_joints_beyond_the_picture_are_outside(mixed, photographs):
+    table = pd.read_csv(mixed / "joints.csv").set_index("image")
+    beyond = 0
+    for photograph in photographs:
+        width, height = Image.open(photograph).size
+        of_one = table.loc[str(photograph)]
+        away = ~(of_one.x.between(-0.5, width - 0.5) & of_one.y.between(-0.5, height - 0.5))
+        np.testing.assert_array_equal(of_one.outside, away)  # whatever the peak: the threshold is 0
+        beyond += away.sum()
+    assert beyond > 10
+
+
+def test_of_people_who_are_found_the_unsure_are_left_out(model, mixed, photographs, tmp_path):
+    everybody = [read(mixed, photograph)["people"] for photograph in photographs]
+    least = everybody[2][3]["score"] - 1e-5  # of the fourth, but for rounding
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text(f"image,x,y,width,height\n{photographs[0].name},50.5,40,60,80\n")
+    words = "--boxes", boxes, "--min-score", least, "--precision", "fp32"
+    predict(model, photographs[0], photographs[2], "--out", tmp_path / "out", *words)
+    kept = read(tmp_path / "out", photographs[2])["people"]
+    assert [each["score"] for each in kept] == [
+        each["score"] for each in everybody[2] if each["score"] > least
+    ]
+    assert 4 <= len(kept) < len(everybody[2])
+    (given,) = read(tmp_path / "out", photographs[0])["people"]  # whose box is given stays
+    assert given["score"] < least and given["score"] == everybody[0][0]["score"]
+
+
+def test_where_nobody_is_found_the_results_say_so(model, photographs, tmp_path):
+    words = photographs[0], "--out", tmp_path / "out", "--min-score", "1"
+    assert "1 of 1 photographs, 0 people" in predict(model, *words)
+    assert read(tmp_path / "out", photographs[0])["people"] == []
+    assert (tmp_path / "out/joints.csv").read_text().count("\n") == 1
+    picture = np.asarray(Image.open(tmp_path / f"out/{photographs[0].name}.overlay.jpg"), int)
+    assert np.abs(picture - np.asarray(Image.open(photographs[0]), int)).mean() < 5
+
+
+@pytest.mark.parametrize("score", ["-0.1", "1.5", "nan"])
+def test_a_least_score_that_is_none_is_refused(photographs, tmp_path, score):
+    words = photographs[0], "--out", tmp_path / "out", "--min-score", score
+    said = predict(tmp_path / "none.safetensors", *words, status=1)
+    assert said == f"error: --min-score {float(score)}: expected a number from 0 to 1\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_file_of_coco_stands_for_the_photographs_own(
+    model, mixed, photographs, boxes, tmp_path
+):
+    words = "--boxes", boxes, "--format", "coco", "--precision", "fp32"
+    (tmp_path / "broken.png").write_text("no photograph")
+    predict(
+        model,
+        *photographs,
+        tmp_path / "broken.png",
+        "--out",
+        tmp_path / "out",
+        *words,
+        status=1,
+    )
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    overlays = [f"{photograph.name}.overlay.jpg" for photograph in photographs]
+    assert written == sorted([*overlays, "coco.json", "joints.csv"])
+    said = json.loads((tmp_path / "out/coco.json").read_text())
+    assert [each["file_name"] for each in said["images"]] == [str(each) for each in photographs]
+    assert [(each["width"], each["height"]) for each in said["images"]] == [
+        Image.open(each).size for each in photographs
+    ]
+    for image, photograph in zip(said["images"], photographs, strict=True):
+        of_one = [each for each in said["annotations"] if each["image_id"] == image["id"]]
+        for annotation, person in zip(of_one, read(mixed, photograph)["people"], strict=True):
+            assert annotation["bbox"] == list(person["box"].values())
+            assert annotation["score"] == person["score"]
+            for k, joint in enumerate(person["joints"]):
+                x, y, seen = annotation["keypoints"][3 * k : 3 * k + 3]
+                assert (seen == 0) == joint["outside"]
+                assert joint["outside"] or (x, y) == (joint["x"], joint["y"])
+    table, own = (pd.read_csv(out / "joints.csv") for out in (tmp_path / "out", mixed))
+    pd.testing.assert_frame_equal(table, own)
 
 
 def test_twenty_files_of_mixed_and_broken_kinds(model, dataset, tmp_path):
@@ -113,7 +266,7 @@ def test_twenty_files_of_mixed_and_broken_kinds(model, dataset, tmp_path):
     (folder / "plain0.jpg.overlay.jpg").write_text("of an earlier call")
 
     said = predict(model, folder, "--out", tmp_path / "out", status=1)
-    assert "16 of 20 photographs" in said and said.count("error: ") == 4
+    assert "16 of 20 photographs, " in said and said.count("error: ") == 4
     for name in ("empty.jpg", "text.png", "short.jpg", "short.webp"):
         assert f"{folder / name}: " in said
     written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")}
@@ -131,7 +284,6 @@ def test_twenty_files_of_mixed_and_broken_kinds(model, dataset, tmp_path):
     ("table", "said"),
     [
         ("image,x,y\na.jpg,1,2\n", "no column width, height"),
-        ("image,x,y,width,height\na.png,1,2,3,4\na.png,1,2,3,4\n", "a.png has several boxes"),
         ("image,x,y,width,height\nb.png,1,2,3,4\na.png,1,2,none,4\n", "line 3: expected numbers"),
         (
             "image,x,y,width,height\na.png,1,2,0,4\n",
@@ -182,7 +334,7 @@ def test_a_folder_without_photographs_and_results_that_would_collide(model, tmp_
         (tmp_path / name).mkdir()
     for name in ("one", "other"):
         Image.new("RGB", (20, 20)).save(tmp_path / name / "a.png")
-    assert "no photographs in this folder" in predict(
+    assert "no photographs or films in this folder" in predict(
         model, tmp_path / "none", "--out", tmp_path / "out", status=1
     )
     both = predict(model, tmp_path / "one", tmp_path / "other", "--out", tmp_path / "out", status=1)
@@ -198,12 +350,19 @@ def test_weights_that_are_missing_are_named(tmp_path):
     assert "none.safetensors: no weights there" in said
 
 
-def test_an_overlay_has_the_sides_in_their_colours_and_the_hidden_white():
-    image = np.full((200, 200, 3), 128, dtype=np.uint8)
-    points = np.stack([np.linspace(20, 180, 14), np.full(14, 100.0)], axis=1)
-    points[[0, 5], 1] = 20, 180  # the ankles by themselves
-    picture = draw_skeleton(image, points, np.arange(14) == 5)
-    at = [tuple(picture[round(y), round(x)]) for x, y in points]
-    assert at[0] == COLOURS["right"] and at[5] == (255, 255, 255)
-    assert at[7] == COLOURS["right"] and at[10] == COLOURS["left"] and at[13] == COLOURS["trunk"]
-    assert (image == 128).all() and (picture[0] == 128).all()
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("finder.safetensors", "no weights there; `dvc pull"),
+        ("judgement.json", "no such file; it belongs beside the weights"),
+    ],
+)
+def test_what_is_missing_beside_the_weights_is_one_sentence(model, tmp_path, file, said):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    for beside in ("generator.safetensors", "finder.safetensors", "judgement.json"):
+        if beside != file:
+            (tmp_path / beside).write_bytes((model.parent / beside).read_bytes())
+    words = tmp_path / "a.png", "--out", tmp_path / "out"
+    told = program(tmp_path / "generator.safetensors", *words, status=1)
+    assert told.startswith(f"error: {tmp_path / file}: {said}") and len(told.splitlines()) == 1
+    assert not (tmp_path / "out").exists()

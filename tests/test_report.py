@@ -23,6 +23,16 @@ def measured() -> dict:
         "without_box": shares(0.304),
         "swapped": {"pck_0.2": 0.082, "pckh_0.5": 0.075},
         "hidden_auc": 0.84,
+        "people": {
+            "mosaics": {
+                "scenes": 500,
+                "people": 1207,
+                "recall_at_precision_0.9": 0.712,
+                "told": {"recall": 0.8, "precision": None},
+            },
+            "photographs": {"best": 0.917},
+            "outside": {"cut_off": 0.66, "in_sight": 0.055},
+        },
     }
 
 
@@ -51,6 +61,11 @@ def test_a_page_says_what_was_measured(measured):
         "covered 1,234 40.2",
         "14 421 58.8",
         "9 or fewer 0 –",
+        "500 scenes",
+        "1,207 people of whom 71.2 % are found at a precision of 90 %",
+        "80.0 % of them are told of, and – % of those told of are people",
+        "annotated person in 91.7 %",
+        "66.0 % are said to be outside the picture, of those in sight 5.5 %",
         "A &lt;title&gt;",
         "&lt;best&gt;",
     ):

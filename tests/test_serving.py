@@ -19,6 +19,7 @@ from conftest import ROOT
 from pipeline.figures import drawn_people
 from pipeline.networks import checkpoint
 from pipeline.photographs.estimator import PoseEstimator
+from pipeline.photographs.people import described
 from pipeline.photographs.reading import read
 from pipeline.settings import load
 from pipeline.tracking import registry
@@ -40,6 +41,7 @@ def store(tmp_path_factory):
         patch.delenv("DVC_ROOT", raising=False)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         untrained.write(folder)
+        untrained.write_finder(folder)
         keep(folder, 0.5)
         yield folder
 
@@ -75,18 +77,24 @@ def test_the_champion_is_beaten_only_on_the_same_photographs(store):
 
 def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(store):
     info = mlflow.models.get_model_info(f"models:/{NAME}/1")
-    assert "image: string (required)" in str(info.signature) and "box" in str(info.signature)
+    assert "image: string (required)" in str(info.signature)
+    assert "boxes: Array(Array(double)) (optional)" in str(info.signature)
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1"))
     needed = (folder / "requirements.txt").read_text().splitlines()
     assert f"torch=={torch.__version__.partition('+')[0]}" in needed
     assert all("==" in line for line in needed)
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    code = {"code/pipeline/networks/generator.py", "code/pipeline/photographs/estimator.py"}
-    assert {"artifacts/generator.safetensors", "input_example.json"} | code <= names
+    code = {
+        f"code/pipeline/{name}.py"
+        for name in ("networks/generator", "finding/finder", "photographs/estimator")
+    }
+    files = ("generator.safetensors", "finder.safetensors", "judgement.json")
+    assert {"input_example.json", *(f"artifacts/{name}" for name in files)} | code <= names
     assert not any(name.endswith((".pkl", ".pickle", ".pt")) for name in names)
     model = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
     (answer,) = model.predict(model.input_example)
-    assert len(answer["joints"]) == 14
+    assert len(answer["people"]) > 1
+    assert all(len(person["joints"]) == 14 for person in answer["people"])
 
 
 @pytest.fixture(scope="module")
@@ -110,33 +118,41 @@ def ask(server: str, *photographs: dict) -> requests.Response:
 def test_200_requests_from_8_clients_have_the_right_joints(server, store):
     images = [drawn_people.draw(seed=1, index=index)[0] for index in range(8)]
     texts = [encoded(image) for image in images]
-    boxes = [None, [10.0, 20.0, 90.0, 120.0]] * 4
+    given = [[10.0, 20.0, 90.0, 120.0], [30.0, 40.0, 50.0, 60.0]]
+    boxes = [None, given, given[1:], []] * 2
     estimator = PoseEstimator.load(store / "generator.safetensors")
     pixels = [read(base64.b64decode(text)) for text in texts]
     expected = [  # one by one, as the server: in bf16 a batch's size shows in the last bits
-        estimator.find([image], [box])[0].description()
-        for image, box in zip(pixels, boxes, strict=True)
+        described(image.shape[1::-1], estimator.find([image], [of_one])[0])
+        for image, of_one in zip(pixels, boxes, strict=True)
     ]
+    assert all(len(each["people"]) > 1 for each in expected[::4])
 
     def client(number: int) -> None:
         for turn in range(25):
             which = (number + turn) % 8
-            asked = {"image": texts[which]} | ({"box": boxes[which]} if boxes[which] else {})
+            asked = {"image": texts[which]}
+            asked |= {} if boxes[which] is None else {"boxes": boxes[which]}
             answer = ask(server, asked)
             assert answer.status_code == 200, answer.text
             (said,) = answer.json()["predictions"]
-            assert said["box_given"] == (boxes[which] is not None)
-            for found, wanted in zip(said["joints"], expected[which]["joints"], strict=True):
-                assert found["name"] == wanted["name"]
-                assert abs(found["x"] - wanted["x"]) < 0.05
-                assert abs(found["y"] - wanted["y"]) < 0.05
+            wanted = expected[which]
+            assert {**said, "people": 0} == {**wanted, "people": 0} and said["format"] == 2
+            for person, other in zip(said["people"], wanted["people"], strict=True):
+                assert person["box_given"] == other["box_given"] == (boxes[which] is not None)
+                assert person["score"] == pytest.approx(other["score"], abs=1e-3)
+                assert person["box"] == pytest.approx(other["box"], abs=0.05)
+                for found, joint in zip(person["joints"], other["joints"], strict=True):
+                    assert found["name"] == joint["name"]
+                    assert abs(found["x"] - joint["x"]) < 0.05
+                    assert abs(found["y"] - joint["y"]) < 0.05
 
     with ThreadPoolExecutor(8) as clients:
         list(clients.map(client, range(8)))
 
 
 def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(server):
-    good = {"image": encoded(drawn_people.draw(seed=1, index=0)[0])}
+    good, right = {"image": encoded(drawn_people.draw(seed=1, index=0)[0])}, [1.0, 2.0, 30.0, 50.0]
     sentences = {
         "not base64": {"image": "no base64 at all!"},
         "not base64: ": {"image": "größe"},
@@ -144,17 +160,17 @@ def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(se
         "cannot be read": {"image": good["image"][: len(good["image"]) // 8 * 4]},
         "at most 50,000,000 pixels": {"image": encoded(Image.new("1", (10_000, 5_001)))},
         "more than 30,000,000 bytes": {"image": "A" * 40_000_008},
-        "expected x, y, width, height": good | {"box": [1.0, 2.0]},
-        "width and height above 0": good | {"box": [1.0, 2.0, 0.0, 5.0]},
-        "beyond the photograph": good | {"box": [9999.0, 2.0, 5.0, 5.0]},
-        "4 times": good | {"box": [0.0, 0.0, 1e9, 5.0]},
+        "expected x, y, width, height": good | {"boxes": [[1.0, 2.0]]},
+        "width and height above 0": good | {"boxes": [right, [1.0, 2.0, 0.0, 5.0]]},
+        "beyond the photograph": good | {"boxes": [[9999.0, 2.0, 5.0, 5.0], right]},
+        "4 times": good | {"boxes": [[0.0, 0.0, 1e9, 5.0]]},
     }
     for said, asked in sentences.items():
         answer = ask(server, asked, good)  # its neighbour is answered
         assert answer.status_code == 200, (said, answer.text[:300])
-        bad, right = answer.json()["predictions"]
+        bad, neighbour = answer.json()["predictions"]
         assert said in bad["error"] and "\n" not in bad["error"], bad
-        assert len(right["joints"]) == 14
+        assert len(neighbour["people"]) > 1
     rng = np.random.default_rng(0)
     bodies = [rng.bytes(300) for _ in range(30)]
     bodies += [
@@ -164,11 +180,13 @@ def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(se
         b"null",
         b'{"inputs": 5}',
         b'{"inputs": [5]}',
-        b'{"inputs": [{"box": [1]}]}',
+        b'{"inputs": [{"boxes": [[1]]}]}',
     ]
     bodies += [
         b'{"inputs": [{"image": 5}]}',
-        b'{"inputs": [{"image": "AA", "box": "x"}]}',
+        b'{"inputs": [{"image": "AA", "boxes": "x"}]}',
+        b'{"inputs": [{"image": "AA", "boxes": [1, 2, 3, 4]}]}',
+        b'{"inputs": [{"image": "AA", "box": [1, 2, 3, 4]}]}',  # as it was of one person
         b'{"inputs": [[]]}',
     ]
     bodies += [
@@ -180,4 +198,4 @@ def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(se
         answer = requests.post(f"{server}/invocations", data=body, headers=headers, timeout=60)
         assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text[:300])
         assert "/pipeline/" not in answer.text
-    assert len(ask(server, good).json()["predictions"][0]["joints"]) == 14
+    assert len(ask(server, good).json()["predictions"][0]["people"]) > 1

@@ -213,7 +213,7 @@ def test_main_root_is_found_from_a_folder_inside_the_repository(tmp_path, monkey
 )
 def test_what_would_fail_hours_later_is_refused_at_once(group, changes, said):
     values = yaml.safe_load(PARAMS.read_text())
-    values["model"]["stem"] = "paper"
+    values["model"] |= {"encoder": "hourglass", "pretrained": False, "stem": "paper"}
     values["cache"] |= {"input_size": 64, "heatmap_size": 16}
     values["train"]["input_sizes"] = [64]
     values[group] |= changes
@@ -229,7 +229,7 @@ def test_a_file_without_settings_is_refused_in_one_sentence(content, tmp_path):
         load(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize("name", ["quickstart.args", "gpu.args"])
+@pytest.mark.parametrize("name", ["quickstart.args", "gpu.args", "encoder.args"])
 def test_the_overrides_that_come_with_the_project_are_valid(name):
     values = yaml.safe_load(PARAMS.read_text())
     lines = [

@@ -17,17 +17,26 @@ PATHS = {str(value): name for name, value in vars(paths).items() if isinstance(v
 CHECKS_ONLY = {"pipeline/settings.py"}  # holds no values, as test_settings shows
 OBSERVES_ONLY = ("pipeline/tracking/", "pipeline/drawing/")
 BESIDE = {  # in a room of a stage, though the stage does not import it
-    "evaluate": {"pipeline/networks/discriminators.py"},  # one room with the generator
+    "finder": {
+        "pipeline/data/split.py",
+        "pipeline/data/storage.py",
+        "pipeline/data/targets.py",
+        "pipeline/networks/discriminators.py",
+        "pipeline/networks/estimator.py",
+        "pipeline/networks/heatmaps.py",
+    },
+    "calibrate": {"pipeline/evaluation/results.py", "pipeline/networks/discriminators.py"},
+    "evaluate": {"pipeline/judging/fit.py", "pipeline/networks/discriminators.py"},
 }
 FLOORS = (  # what stands on a floor imports from those below it alone
     {"errors"},
-    {"__init__", "device", "files", "geometry", "paths", "seeding", "skeleton"},
+    {"__init__", "device", "files", "geometry", "paths", "rates", "seeding", "skeleton"},
     {"settings", "data", "figures", "sources"},
     {"scenes"},
     {"networks"},
     {"finding"},
     {"evaluation", "mosaics", "photographs"},
-    {"training", "finder_training"},
+    {"training", "finder_training", "judging", "film"},
     {"drawing"},
     {"tracking"},
     {"commands"},
@@ -145,7 +154,7 @@ def test_only_the_weights_are_pushed():
     pushed = [
         path for stage in STAGES for path, out in in_cache(stage).items() if out.get("push", True)
     ]
-    assert pushed == ["models/generator.safetensors"]
+    assert pushed == ["models/generator.safetensors", "models/finder.safetensors"]
 
 
 def room(file: str) -> str:

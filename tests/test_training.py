@@ -25,6 +25,7 @@ from pipeline.data.targets import Targets
 from pipeline.networks import heatmaps
 from pipeline.networks.checkpoint import save
 from pipeline.networks.layers import MEAN, SCALE
+from pipeline.rates import schedule
 from pipeline.skeleton import JOINTS, NECK
 from pipeline.training import losses
 from pipeline.training.batches import (
@@ -36,7 +37,6 @@ from pipeline.training.batches import (
     plain_batch,
 )
 from pipeline.training.loop import train
-from pipeline.training.optimisation import schedule
 from pipeline.training.state import TrainingError, TrainingState, dependencies, fingerprint
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # a killed training is compared with a whole one

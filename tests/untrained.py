@@ -1,12 +1,16 @@
-"""Tiny weights that nobody trained, for tests of what is done with weights."""
+"""Tiny weights that nobody trained, and all that belongs to them, for tests of what is done with
+them."""
 
 from pathlib import Path
 
 import torch
 
+from pipeline.finding.finder import Finder
 from pipeline.networks import checkpoint
 from pipeline.networks.generator import Generator
+from pipeline.photographs.judgement import Judgement
 from pipeline.settings import Cache, Model
+from pipeline.settings import Finder as FinderSettings
 
 CACHE = Cache(input_size=32, heatmap_size=8, sigma=1.0, box=1.25, margin=1.5)
 MODEL = Model(
@@ -19,11 +23,32 @@ MODEL = Model(
     occlusion=True,
     reconstruction="cross_entropy",
 )
+FINDER = FinderSettings(
+    encoder="tf_efficientnet_lite0",
+    pretrained=False,
+    features=[8, 8],
+    input_size=64,
+    batch=4,
+    steps=2,
+    learning_rate=0.001,
+    encoder_rate=0.3,
+    encoder_frozen=1,
+    edges=2.0,
+    weight_decay=0.01,
+    clip=5.0,
+    warmup=0,
+    ema=0.5,
+    precision="fp32",
+    seed=0,
+    log_every=1,
+)
+# Whoever is found is told of: what nobody has trained is sure of nothing.
+JUDGEMENT = Judgement(bias=0.0, centre=0.5, joints=0.5, least=0.0, hidden=0.05, outside=0.0)
 
 
 def write(folder: Path, **changes) -> Path:
     """generator.safetensors in a folder, of MODEL with changes, as if it had been trained on
-    LSPet."""
+    LSPet; beside it judgement.json, and finder.safetensors, which finds somebody everywhere."""
     torch.manual_seed(0)
     model = MODEL.model_copy(update=changes)
     generator = Generator(model, CACHE.geometry)
@@ -31,4 +56,22 @@ def write(folder: Path, **changes) -> Path:
     path = folder / "generator.safetensors"
     made_by = {"data": {"name": "lspet"}, "model": model.model_dump(), "cache": CACHE.model_dump()}
     checkpoint.save(path, generator, made_by)
+    finder = Finder(FINDER).eval()
+    with torch.no_grad():
+        finder.head[-1].bias[:1] = 0.0  # peaks of a half
+    made_by = {"data": {"name": "lspet"}, "finder": FINDER.model_dump()}
+    checkpoint.save(folder / "finder.safetensors", finder, made_by)
+    JUDGEMENT.save(folder / "judgement.json")
     return path
+
+
+def write_finder(folder: Path) -> None:
+    """finder.safetensors in a folder, in place of the one that finds somebody everywhere: of a few
+    people a photograph none is as sure as another."""
+    torch.manual_seed(2)
+    finder = Finder(FINDER)
+    with torch.no_grad():
+        finder.head[-1].weight[:1].normal_()
+        finder.head[-1].bias[:1] = 0.0
+    made_by = {"data": {"name": "lspet"}, "finder": FINDER.model_dump()}
+    checkpoint.save(folder / "finder.safetensors", finder, made_by)

@@ -1,10 +1,11 @@
-"""The joints of people in your own photographs.
+"""The joints of people in your own photographs and films.
 
     python -m pipeline predict PATH... --out FOLDER
 
-A PATH is a photograph or a folder of them. For each, FOLDER gets a JSON file and the photograph
-with the joints drawn over it; joints.csv holds them all. Without a box the model looks twice: at
-the whole photograph, then at the box around the joints it found.
+A PATH is a photograph, a film or a folder of them. For each photograph, FOLDER gets a JSON file of
+its people and the photograph with their joints drawn over it; joints.csv holds them all. For each
+film it gets the film with their joints, and a table of its own. People are found by themselves; in
+photographs also in the boxes that --box and --boxes name.
 """
 
 import argparse
@@ -20,31 +21,49 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.commands import coco, film
 from pipeline.commands.options import add_weights
-from pipeline.drawing.overlay import draw_skeleton
+from pipeline.drawing.overlay import draw_people
 from pipeline.errors import PipelineError
 from pipeline.files import written_whole
+from pipeline.film.reading import FILMS, FilmError
 from pipeline.photographs.estimator import PRECISIONS, PoseEstimator
-from pipeline.photographs.people import Box, BoxError, Person
+from pipeline.photographs.people import Box, BoxError, Person, described
 from pipeline.photographs.reading import MOST_PIXELS, SUFFIXES, PhotographError, read
 
 OVERLAY = ".overlay.jpg"  # after a photograph's name
+FORMATS = ("json", "coco")
 TOGETHER = (
     32  # photographs in memory at once, and no more pixels than the largest single one may have
 )
 
 
 class Job(NamedTuple):
-    """A photograph to look at."""
+    """A photograph, or a film, to look at."""
 
     file: Path
     name: Path  # of its results, below the folder for them
-    box: Box | None
+    boxes: list[Box] | None  # of its people; None: they are looked for
+
+    @property
+    def is_film(self) -> bool:
+        """Whether its name is a film's."""
+        return self.file.suffix.lower() in FILMS
 
 
-def jobs(paths: Sequence[Path], box: Box | None, boxes: Mapping[str, Box] | None) -> list[Job]:
-    """The photographs at paths, those of a folder in the order of their names; overlays of an
-    earlier call are none. Raises PipelineError."""
+class Answered(NamedTuple):
+    """A photograph that was looked at."""
+
+    file: Path
+    size: tuple[int, int]  # width and height
+    people: list[Person]
+
+
+def jobs(
+    paths: Sequence[Path], box: Box | None, boxes: Mapping[str, list[Box]] | None
+) -> list[Job]:
+    """The photographs and films at paths, those of a folder in the order of their names; overlays
+    of an earlier call are none. Raises PipelineError."""
     files: dict[Path, Path] = {}
     for path in paths:
         named = {path: Path(path.name)}
@@ -52,29 +71,30 @@ def jobs(paths: Sequence[Path], box: Box | None, boxes: Mapping[str, Box] | None
             named = {
                 each: each.relative_to(path)
                 for each in sorted(path.rglob("*"))
-                if each.suffix.lower() in SUFFIXES and not each.name.endswith(OVERLAY)
+                if each.suffix.lower() in SUFFIXES | FILMS
+                and not each.name.endswith((OVERLAY, film.OVERLAY))
             }
             if not named:
-                kinds = ", ".join(sorted(SUFFIXES))
-                raise PipelineError(f"{path}: no photographs in this folder ({kinds})")
+                kinds = ", ".join(sorted(SUFFIXES | FILMS))
+                raise PipelineError(f"{path}: no photographs or films in this folder ({kinds})")
         for file, name in named.items():
             if files.setdefault(name, file) != file:
                 raise PipelineError(
                     f"{files[name]} and {file} would have the same results, {name}: ask for one"
                 )
     if boxes is None:
-        return [Job(file, name, box) for name, file in files.items()]
+        return [Job(file, name, [box] if box else None) for name, file in files.items()]
     result = [
         Job(file, name, boxes.get(str(file), boxes.get(file.name))) for name, file in files.items()
     ]
-    if all(job.box is None for job in result):
+    if all(job.boxes is None for job in result):
         raise PipelineError(f"the boxes' column image names none of the {len(result)} photographs")
     return result
 
 
-def read_boxes(path: Path) -> dict[str, Box]:
+def read_boxes(path: Path) -> dict[str, list[Box]]:
     """Boxes by the photograph's name, from a CSV file with the columns image, x, y, width and
-    height, px.
+    height, px: a row a person.
 
     Raises PipelineError.
     """
@@ -90,15 +110,11 @@ def read_boxes(path: Path) -> dict[str, Box]:
             rows = [(table.line_num, row) for row in table]
     except (OSError, ValueError, csv.Error) as error:
         raise PipelineError(f"{path}: cannot be read as CSV: {error}") from None
-    boxes: dict[str, Box] = {}
+    boxes: dict[str, list[Box]] = {}
     for line, row in rows:
         image, values = row["image"], [row[name] for name in Box._fields]
-        if image in boxes:
-            raise PipelineError(
-                f"{path}: {image} has several boxes; one person a photograph is looked at"
-            )
         try:
-            boxes[image] = Box.of([float(value) for value in values])
+            boxes.setdefault(image, []).append(Box.of([float(value) for value in values]))
         except (TypeError, ValueError, BoxError):
             found = ", ".join(str(value) for value in values)
             raise PipelineError(
@@ -116,8 +132,8 @@ def batches(
     for job in wanted:
         try:
             image = read(job.file)
-            if job.box is not None:
-                job.box.check(image)
+            for box in job.boxes or ():
+                box.check(image)
         except (PhotographError, BoxError) as error:
             failed[job.file] = str(error)
             continue
@@ -131,16 +147,16 @@ def batches(
         yield batch
 
 
-def save(folder: Path, job: Job, image: np.ndarray, person: Person) -> list[dict]:
-    """Write a person's JSON file and the picture of the joints; the rows of joints.csv."""
-    said = {"image": str(job.file)} | person.description()
-    picture = draw_skeleton(image, person.points, person.hidden)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
+def save(folder: Path, job: Job, image: np.ndarray, answered: Answered, plain: bool) -> None:
+    """Write the picture of a photograph's people and, if `plain`, their JSON file."""
     target = folder / job.name
-    write(target.with_name(f"{target.name}.json"), json.dumps(said, indent=2).encode() + b"\n")
+    if plain:
+        said = {"image": str(job.file)} | described(answered.size, answered.people)
+        write(target.with_name(f"{target.name}.json"), as_json(said))
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
+    picture = draw_people(image, answered.people)
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
     write(target.with_name(target.name + OVERLAY), jpeg.tobytes())
-    return [{"image": said["image"]} | joint for joint in said["joints"]]
 
 
 def write(path: Path, content: bytes) -> None:
@@ -149,27 +165,35 @@ def write(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
 
 
-def table(rows: Sequence[Mapping]) -> bytes:
-    """joints.csv: a row a photograph and joint."""
+def as_json(value: object) -> bytes:
+    """A value as a file of JSON."""
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def table(answered: Sequence[Answered]) -> bytes:
+    """joints.csv: a row a photograph, person and joint; people count from 1."""
     text = StringIO()
-    columns = {
-        "image": "image",
-        "name": "joint",
-        "x": "x",
-        "y": "y",
-        "score": "score",
-        "hidden": "hidden",
-    }
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns.values())
-    writer.writerows([row[name] for name in columns] for row in rows)
+    writer.writerow(
+        ["image", "person", "person_score", "joint", "x", "y", "score", "hidden", "outside"]
+    )
+    for file, _, people in answered:
+        for number, person in enumerate(people, 1):
+            said = person.description()
+            writer.writerows(
+                [file, number, said["score"], *joint.values()] for joint in said["joints"]
+            )
     return text.getvalue().encode()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command is told."""
     parser.add_argument(
-        "paths", type=Path, nargs="+", metavar="PATH", help="a photograph or a folder of them"
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="a photograph, a film or a folder of them",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the results")
     box = parser.add_mutually_exclusive_group()
@@ -178,13 +202,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=4,
         metavar=("X", "Y", "WIDTH", "HEIGHT"),
-        help="px, tight around the person's joints; the same in every photograph",
+        help="px, around the person's joints; the same in every photograph",
     )
     box.add_argument(
         "--boxes",
         type=Path,
         metavar="CSV",
-        help="columns image, x, y, width, height; photographs that it does not name: two looks",
+        help="columns image, x, y, width, height, a row a person; in photographs that it does not"
+        " name people are looked for",
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="SCORE",
+        help="leave out people who are less sure, 0 to 1; default: what was best on validation",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="json",
+        help="json: a file a photograph; coco: one coco.json of COCO's keypoints for all",
     )
     add_weights(parser, ".safetensors, or .onnx as `export` writes it")
     parser.add_argument(
@@ -195,25 +232,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """Exit status: 0, or 1 where a photograph could not be read."""
-    box = Box.of(options.box) if options.box else None
-    boxes = read_boxes(options.boxes) if options.boxes else None
-    wanted = jobs(options.paths, box, boxes)
-    estimator = PoseEstimator.load(options.weights, options.precision)
-    failed: dict[Path, str] = {}
-    rows: list[dict] = []
+def look_at(
+    wanted: Sequence[Job],
+    estimator: PoseEstimator,
+    options: argparse.Namespace,
+    failed: dict[Path, str],
+) -> None:
+    """Find the people of photographs and write their results; those that cannot be read are named
+    in `failed` instead."""
+    answered: list[Answered] = []
     unread = 0
     with tqdm(total=len(wanted), desc="predict", unit=" images") as bar:
         for batch in batches(wanted, failed):
-            people = estimator.find([image for _, image in batch], [job.box for job, _ in batch])
-            for (job, image), person in zip(batch, people, strict=True):
-                rows += save(options.out, job, image, person)
+            found = estimator.find(
+                [image for _, image in batch], [job.boxes for job, _ in batch], options.min_score
+            )
+            for (job, image), people in zip(batch, found, strict=True):
+                answered.append(Answered(job.file, image.shape[1::-1], people))
+                save(options.out, job, image, answered[-1], options.format == "json")
             bar.update(len(batch) + len(failed) - unread)
             unread = len(failed)
         bar.update(len(failed) - unread)
-    write(options.out / "joints.csv", table(rows))
-    print(f"{len(wanted) - len(failed)} of {len(wanted)} photographs: {options.out}")
+    if options.format == "coco":
+        said = coco.document((str(file), size, people) for file, size, people in answered)
+        write(options.out / "coco.json", as_json(said))
+    write(options.out / "joints.csv", table(answered))
+    count = sum(len(each.people) for each in answered)
+    print(f"{len(answered)} of {len(wanted)} photographs, {count} people: {options.out}")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status: 0, or 1 where a photograph or a film could not be read."""
+    if options.min_score is not None and not 0 <= options.min_score <= 1:
+        raise PipelineError(f"--min-score {options.min_score}: expected a number from 0 to 1")
+    box = Box.of(options.box) if options.box else None
+    boxes = read_boxes(options.boxes) if options.boxes else None
+    wanted = jobs(options.paths, box, boxes)
+    films = [job for job in wanted if job.is_film]
+    photographs = [job for job in wanted if not job.is_film]
+    if any(job.boxes is not None for job in films):
+        raise PipelineError(
+            "--box and --boxes are for photographs: in a film people are looked for"
+        )
+    estimator = PoseEstimator.load(options.weights, options.precision)
+    failed: dict[Path, str] = {}
+    if photographs:
+        look_at(photographs, estimator, options, failed)
+    for job in films:
+        try:
+            frames = film.predict_film(
+                job.file, options.out, job.name, estimator, options.min_score
+            )
+            print(f"{job.file}, {frames} frames: {options.out / job.name}{film.OVERLAY}")
+        except FilmError as error:
+            failed[job.file] = str(error)
     for file, reason in failed.items():
         print(f"error: {file}: {reason}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""The generator as an MLflow model, made from this very file: photographs in base64 in, joints out.
+"""The trained model in MLflow, made from this very file: photographs in base64 in, people out.
 
     mlflow models serve -m models:/adversarial-posenet-lspet@champion --env-manager local
 
@@ -14,38 +14,38 @@ from pydantic import BaseModel
 
 from pipeline.errors import PipelineError
 from pipeline.photographs.estimator import PoseEstimator
-from pipeline.photographs.people import Box
+from pipeline.photographs.people import described
 from pipeline.photographs.reading import PhotographError, read
 
 MOST_BYTES = 30_000_000  # of an encoded photograph
 
 
-class Photograph(BaseModel):
-    """A photograph that `photographs.reading` reads, in base64; its person's box where known."""
+class Photograph(BaseModel, extra="forbid"):
+    """A photograph that `photographs.reading` reads, in base64; its people's boxes where known."""
 
     image: str
-    box: list[float] | None = None  # x, y, width, height, px, tight around the joints
+    boxes: list[list[float]] | None = None  # each x, y, width, height, px, around the joints
 
 
 class PoseModel(PythonModel):
-    """Answers each photograph with its person's joints, or with one sentence on why not."""
+    """Answers each photograph with its people, or with one sentence on why not."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights that MLflow kept."""
+        """Read the files that MLflow kept, side by side."""
         self.estimator = PoseEstimator.load(context.artifacts["weights"])
 
     # MLflow checks requests by the hint of model_input, and wants no other parameter then.
     def predict(self, model_input: list[Photograph]) -> list[dict]:  # type: ignore[override]
-        """A description of the person in each photograph, or {"error": ...}."""
+        """What `people.described` says of each photograph, or {"error": ...}."""
         return [self._answer(each) for each in model_input]
 
     def _answer(self, photograph: Photograph) -> dict:
         try:
-            box = None if photograph.box is None else Box.of(photograph.box)
-            [person] = self.estimator.find([decode(photograph.image)], [box])
+            pixels = decode(photograph.image)
+            [people] = self.estimator.find([pixels], [photograph.boxes])
         except PipelineError as error:
             return {"error": str(error)}
-        return person.description()
+        return described(pixels.shape[1::-1], people)
 
 
 def decode(text: str) -> np.ndarray:

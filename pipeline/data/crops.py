@@ -25,6 +25,21 @@ class Predictions(NamedTuple):
         """Those of several batches as one."""
         return cls(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
+    @classmethod
+    def nobody(cls) -> "Predictions":
+        """Those of no photograph."""
+        joints = len(JOINTS)
+        none = np.empty((0, joints), dtype=np.float32)
+        return cls(np.empty((0, joints, 2)), none, none)
+
+    def part(self, chosen: np.ndarray | slice) -> "Predictions":
+        """Those of some of the photographs."""
+        return Predictions(*(values[chosen] for values in self))
+
+    def each(self) -> Iterator["Predictions"]:
+        """Those of one photograph after the other."""
+        return (self.part(slice(k, k + 1)) for k in range(len(self.points)))
+
 
 @dataclass(frozen=True)
 class Crops:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.drawing.palette import INK, LINES
+from pipeline.drawing.palette import FAINT, INK, LINES
 from pipeline.drawing.style import DPI, grid, legend, plain
 
 PANELS = (
@@ -125,6 +125,29 @@ def pck_curves(
     axis.set_ylim(0, 1)
     axis.set_xlabel(f"threshold, share of the reference ({reference})", fontsize=9, color=INK)
     axis.set_ylabel("PCK, share of the joints", fontsize=9, color=INK)
+    return figure
+
+
+def reliability(table: pd.DataFrame) -> Figure:
+    """Draw how often people who were found with some score are there: the share over the score.
+
+    table: as of `judging.protocol.reliability`, a row a tenth of the scores: candidates, score and
+    right.
+    """
+    figure, axes = grid(1, 1, (4.4, 4.0))
+    axis = axes[0, 0]
+    plain(axis, "People found: how often a score is right", 10)
+    axis.plot([0, 1], [0, 1], color=FAINT, lw=1.5, zorder=1)
+    size = 20 + 180 * table["candidates"] / max(table["candidates"].max(), 1)
+    axis.plot(table["score"], table["right"], color=LINES[0], lw=1.5, zorder=2)
+    axis.scatter(table["score"], table["right"], s=size, color=LINES[0], zorder=3)
+    for count, score, right in table[["candidates", "score", "right"]].itertuples(index=False):
+        axis.annotate(
+            f"{count:,.0f}", (score, right), (7, -12), textcoords="offset points", fontsize=7
+        )
+    axis.set(xlim=(0, 1), ylim=(0, 1.04), aspect="equal")
+    axis.set_xlabel("score of a person (beside a dot: how many)", fontsize=8, color=INK)
+    axis.set_ylabel("share of them who are there", fontsize=8, color=INK)
     return figure
 
 

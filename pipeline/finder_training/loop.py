@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from math import cos, pi
 from typing import cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from pipeline.finding.finder import Finder
 from pipeline.mosaics.album import Album
 from pipeline.mosaics.composition import compose
 from pipeline.networks.layers import normalise
+from pipeline.rates import rate_groups, schedule, set_rate
 from pipeline.settings import Finder as Settings
 
 Report = Callable[[int, dict[str, float]], None]  # (step, metrics) -> None: changes nothing
@@ -35,19 +35,12 @@ def train(
     averaged = AveragedModel(
         finder, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True
     )
-    encoder = {id(each) for each in finder.encoder.parameters()}
-    groups = [
-        {"params": [p for p in finder.parameters() if id(p) not in encoder], "factor": 1.0},
-        {"params": list(finder.encoder.parameters()), "factor": settings.encoder_rate},
-    ]
+    groups = rate_groups(dict(finder.named_parameters()), settings.encoder_rate)
     optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
 
     batches = scenes(album, settings)
     for step in tqdm(range(settings.steps), "finder", unit=" steps"):
-        warm = min(1.0, (step + 1) / max(settings.warmup, 1))
-        rate = settings.learning_rate * warm * (1 + cos(pi * step / settings.steps)) / 2
-        for group in optimiser.param_groups:
-            group["lr"] = rate * group["factor"]
+        set_rate(optimiser, settings.learning_rate * schedule(step, settings))
         images, centres, edges = (upload(each, device) for each in next(batches))
         with autocast(settings.precision, device):
             said_centres, said_edges = finder.train()(images)
@@ -62,7 +55,7 @@ def train(
         if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
             report(
                 step + 1,
-                {"finder/centres": float(of_centres), "finder/edges": float(of_edges)},
+                {"finder/centres": of_centres.item(), "finder/edges": of_edges.item()},
             )
     return cast(Finder, averaged.module).eval()
 

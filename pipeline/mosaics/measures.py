@@ -45,7 +45,9 @@ def ranked(scores: np.ndarray, right: np.ndarray, people: int) -> Matches:
 
 
 def best_score(matches: Matches) -> float:
-    """The least score of boxes at which recall and precision are highest together (F1)."""
+    """The least score of boxes at which recall and precision are best together (F1), or 1."""
+    if not len(matches.scores):
+        return 1.0
     recall, precision = curve(matches)
     together = 2 * recall * precision / np.maximum(recall + precision, 1e-9)
     return float(matches.scores[together.argmax()])
@@ -70,11 +72,11 @@ def average_precision(matches: Matches) -> float:
     return float((np.diff(recall, prepend=0.0) * falling).sum())
 
 
-def at_score(matches: Matches, least: float) -> dict[str, float]:
-    """Recall and precision of the boxes of at least this score."""
+def at_score(matches: Matches, least: float) -> dict[str, float | None]:
+    """Recall and precision of the boxes of at least this score; None of no box."""
     chosen = matches.scores >= least
     hits = int(matches.right[chosen].sum())
     return {
         "recall": hits / max(matches.people, 1),
-        "precision": hits / chosen.sum() if chosen.any() else float("nan"),
+        "precision": hits / int(chosen.sum()) if chosen.any() else None,
     }

@@ -1,5 +1,6 @@
 """The fixed protocol of finding people: in mosaics, and in whole photographs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,36 +38,39 @@ def picture(scene: Scene) -> np.ndarray:
 
 
 def measure(network: Maps, album: Album) -> dict[str, Any]:
-    """Recall at PRECISION, average precision, and both at a few scores, at an overlap of 0.5.
+    """How a finder's own boxes and peaks do: in mosaics, and in the album's whole photographs.
 
-    mosaics: all people of the scenes; photographs: the annotated person of each whole photograph,
-    where others who are seen count as invented, so recall alone says something; best: the share of
-    photographs whose best box is that person's.
+    Recall at PRECISION, average precision, and both at a few scores, at an overlap of 0.5; of the
+    photographs as `in_photographs` says.
     """
     made = scenes(album)
-    in_scenes = match(
-        found_in(network, [picture(scene) for scene in made]), [scene.boxes for scene in made]
-    )
+    found = found_in(network, [picture(scene) for scene in made])
+    in_scenes = match(found, [scene.boxes for scene in made])
+    whole = in_photographs(found_in(network, list(album.images)), album)
+    return {"mosaics": {"scenes": SCENES} | shares(in_scenes), "photographs": whole}
+
+
+def in_photographs(found: Sequence[Found], album: Album) -> dict[str, Any]:
+    """The measures of boxes in an album's whole photographs, and `best`: the share of them whose
+    best box is the annotated person's.
+
+    Others who are seen count as invented, so recall alone says something.
+    """
     people = [
         np.stack([np.nanmin(joints, axis=0), np.nanmax(joints, axis=0)])[None]
         for joints in album.joints
     ]
-    found = found_in(network, list(album.images))
-    whole = match(found, people)
     first = match([Found(boxes[:1], scores[:1]) for boxes, scores in found], people)
-    return {
-        "mosaics": {"scenes": len(made)} | shares(in_scenes),
-        "photographs": shares(whole) | {"best": first.right.sum() / first.people},
-    }
+    return shares(match(found, people)) | {"best": first.right.sum() / first.people}
 
 
-def found_in(network: Maps, pictures: list[np.ndarray]) -> list[Found]:
+def found_in(network: Maps, pictures: Sequence[np.ndarray]) -> list[Found]:
     """The people in many pictures, with a progress bar."""
-    found = []
-    for part in tqdm(
-        list(batches(np.arange(len(pictures)), BATCH)), "find people", unit=" batches"
-    ):
-        found += find(network, [pictures[k] for k in part])
+    found: list[Found] = []
+    with tqdm(total=len(pictures), desc="find people", unit=" pictures") as bar:
+        for part in batches(np.arange(len(pictures)), BATCH):
+            found += find(network, [pictures[k] for k in part])
+            bar.update(len(part))
     return found
 
 

@@ -1,23 +1,28 @@
-"""The trained model on whole photographs: in a given box, or in one found by a first look."""
+"""The trained model on whole photographs: everybody in them, or those in given boxes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline import paths
 from pipeline.data.crops import Crops, Predictions, batches, cut_out
 from pipeline.errors import PipelineError
+from pipeline.finding.boxes import Found
+from pipeline.finding.views import Maps, find
 from pipeline.geometry import Geometry
-from pipeline.photographs.people import HIDDEN, Box, BoxError, Person
+from pipeline.photographs.judgement import Judgement
+from pipeline.photographs.people import Box, BoxError, Person
 from pipeline.photographs.reading import PhotographError, read
 
-BATCH = 32  # photographs a forward pass
+BATCH = 32  # people, or photographs, a forward pass
+ALIKE = 0.6  # of two people's joints, above which they are one
+NEARNESS = 0.1  # distance of two joints, in the person's sides, at which they are 0.6 alike
 PRECISIONS = ("auto", "bf16", "fp32")
 Photograph = np.ndarray | Path | str  # pixels (H, W, 3) uint8, RGB, or a file
+Boxes = Sequence[Box | Sequence[float]]  # of the people in a photograph
 
 
 class Network(Protocol):
@@ -32,19 +37,33 @@ class Network(Protocol):
     def predict(self, crops: Crops, indices: np.ndarray) -> Predictions: ...
 
 
+class Candidates(NamedTuple):
+    """Boxes in a photograph that may be people's, and the joints in them; best first."""
+
+    boxes: np.ndarray  # (K, 2, 2), first and last corner, px
+    centres: np.ndarray  # (K,), the finder's peaks, in [0, 1]
+    predictions: Predictions  # of K people
+    scores: np.ndarray  # (K,), in [0, 1], as of `Judgement.score`
+
+
 @dataclass(frozen=True)
 class PoseEstimator:
-    """The trained model: people in photographs."""
+    """The trained model: people in photographs.
+
+    finder: finds them where no boxes are given; None where they always are.
+    """
 
     network: Network
+    judgement: Judgement
+    finder: Maps | None = None
 
     @classmethod
     def load(cls, path: Path | str = paths.WEIGHTS, precision: str = "auto") -> "PoseEstimator":
         """That of a file of weights (.safetensors; needs PyTorch) or of an exported one (.onnx;
-        does not).
+        does not), and of the finder and the judgement that lie beside it.
 
         precision: auto, the fastest that the hardware has; fp32; or bf16, not of an exported one.
-        Raises PipelineError where the file is neither.
+        Raises PipelineError where one of the files is missing or another's.
         """
         path = Path(path)
         if precision not in PRECISIONS:
@@ -52,87 +71,163 @@ class PoseEstimator:
         if path.suffix == ".onnx":
             if precision == "bf16":
                 raise PipelineError(f"{path}: an exported model computes in fp32 alone")
-            from pipeline.photographs.onnx_file import OnnxEstimator
+            from pipeline.photographs.onnx_file import OnnxEstimator, OnnxFinder
 
-            return cls(OnnxEstimator(path))
+            network = OnnxEstimator(path)
+            return cls(network, network.judgement, OnnxFinder(path.with_name(paths.ONNX_FINDER)))
         # Imported here: who has an exported model need not have PyTorch.
         try:
+            from pipeline.finding.estimator import PeopleFinder
             from pipeline.networks.estimator import CropEstimator
         except ModuleNotFoundError as error:
             raise PipelineError(
                 f"{path} needs {error.name}: run `pip install '.[train]'` in the repository, or"
                 " load an exported .onnx"
             ) from None
-        return cls(CropEstimator.load(path, precision))
+        return cls(
+            CropEstimator.load(path, precision),
+            Judgement.load(path.with_name(paths.JUDGEMENT.name)),
+            PeopleFinder.load(path.with_name(paths.FINDER.name), precision),
+        )
 
     def find(
         self,
         images: Sequence[Photograph],
-        boxes: Sequence[Box | Sequence[float] | None] | None = None,
-    ) -> list[Person]:
-        """The person in each of N photographs.
+        boxes: Sequence[Boxes | None] | None = None,
+        least: float | None = None,
+    ) -> list[list[Person]]:
+        """The people in each of N photographs, the surest first, or in the order of given boxes.
 
-        boxes: x, y, width and height, px, tight around the person's joints; where it is None, two
-        looks find one. Raises PhotographError and BoxError.
+        boxes: those of the people in each photograph, x, y, width and height, px, around their
+        joints; where it is None, people are looked for. least: the score below which somebody who
+        is found is left out; None: as was best on the validation part. Raises PhotographError and
+        BoxError.
         """
         pixels = pixels_of(images)
         asked = [None] * len(pixels) if boxes is None else boxes
         if len(asked) != len(pixels):
-            raise BoxError(f"{len(asked)} boxes of {len(pixels)} photographs: expected one each")
+            raise BoxError(f"boxes of {len(asked)} of {len(pixels)} photographs: expected each's")
         given = [
-            None if box is None else Box.of(box).check(image)
-            for image, box in zip(pixels, asked, strict=True)
+            None if of_one is None else [Box.of(box).check(image) for box in listed(of_one)]
+            for image, of_one in zip(pixels, asked, strict=True)
         ]
-        people: dict[int, Person] = {}
-        for known in (True, False):
-            indices = [i for i, box in enumerate(given) if (box is not None) == known]
-            if not indices:
-                continue
-            batch = [pixels[i] for i in indices]
-            if known:
-                corners = np.stack([box.corners for box in given if box is not None])
-                predictions = self.predict(batch, corners)
+        least = self.judgement.least if least is None else least
+        unknown = [i for i, of_one in enumerate(given) if of_one is None]
+        people: list[list[Person]] = [[] for _ in pixels]
+        for i, found in zip(unknown, self.candidates([pixels[i] for i in unknown]), strict=True):
+            people[i] = [
+                self._person(pixels[i], Box.around(box), joints, score)
+                for box, joints, score in zip(
+                    found.boxes, found.predictions.each(), found.scores.tolist(), strict=True
+                )
+                if score >= least
+            ]
+        known = [(i, box) for i, of_one in enumerate(given) for box in of_one or ()]
+        corners = np.array([box.corners for _, box in known]).reshape(-1, 2, 2)
+        looked_at = self.predict([pixels[i] for i, _ in known], corners)
+        for (i, box), joints in zip(known, looked_at.each(), strict=True):
+            people[i].append(self._person(pixels[i], box, joints, None))
+        return people
+
+    def candidates(self, images: Sequence[np.ndarray]) -> list[Candidates]:
+        """Whoever may be in each of N photographs (H, W, 3) uint8, each person once."""
+        if not images:
+            return []
+        if self.finder is None:
+            raise PipelineError("a model without finder: expected the boxes of the people")
+        found: list[Found] = []
+        for batch in batches(np.arange(len(images)), BATCH):
+            found += find(self.finder, [images[i] for i in batch])
+        counts = [len(each.scores) for each in found]
+        within = np.repeat(np.arange(len(images)), counts).tolist()
+        corners = np.concatenate([each.boxes for each in found]).reshape(-1, 2, 2)
+        predictions = self.predict([images[i] for i in within], corners)
+        parts = np.cumsum([0, *counts])
+        return [
+            self._judged(each, predictions.part(slice(first, last)))
+            for each, first, last in zip(found, parts[:-1], parts[1:], strict=True)
+        ]
+
+    def best(self, images: Sequence[np.ndarray], candidates: Sequence[Candidates]) -> Predictions:
+        """The joints of the surest of each photograph's candidates, of whatever score; those in the
+        whole photograph where there is none."""
+        best = [Predictions.nobody()]
+        for image, found in zip(images, candidates, strict=True):
+            if len(found.scores):
+                best.append(found.predictions.part(slice(1)))
             else:
-                predictions, corners = self.predict_without_boxes(batch)
-            for i, around, points, scores, hidden in zip(
-                indices, corners, *predictions, strict=True
-            ):
-                height, width = pixels[i].shape[:2]
-                box = given[i] or Box.around(around)
-                people[i] = Person((width, height), box, known, points, scores, hidden > HIDDEN)
-        return [people[i] for i in range(len(pixels))]
+                best.append(self.predict([image], self._whole(image)[None]))
+        return Predictions.concatenated(best)
 
     def predict(self, images: Sequence[np.ndarray], boxes: np.ndarray) -> Predictions:
-        """The joints of one person a photograph, in boxes (N, 2, 2), first and last corners."""
-        crops = cut_out(images, boxes, self.network.geometry)
-        indices = np.arange(len(crops))
-        return Predictions.concatenated(
-            [self.network.predict(crops, batch) for batch in batches(indices, BATCH)]
+        """The joints in N boxes (N, 2, 2), first and last corner, each of its photograph."""
+        done = [Predictions.nobody()]
+        for batch in batches(np.arange(len(images)), BATCH):
+            crops = cut_out([images[i] for i in batch], boxes[batch], self.network.geometry)
+            done.append(self.network.predict(crops, np.arange(len(crops))))
+        return Predictions.concatenated(done)
+
+    def _judged(self, found: Found, predictions: Predictions) -> Candidates:
+        scores = self.judgement.score(found.scores, predictions.scores)
+        order = np.argsort(-scores, kind="stable")
+        kept = order[distinct(predictions.points[order])]
+        return Candidates(
+            found.boxes[kept], found.scores[kept], predictions.part(kept), scores[kept]
         )
 
-    def predict_without_boxes(self, images: Sequence[np.ndarray]) -> tuple[Predictions, np.ndarray]:
-        """The joints of one person a photograph whose place is not known, and the boxes (N, 2, 2)
-        found.
+    def _person(
+        self, image: np.ndarray, box: Box, joints: Predictions, score: float | None
+    ) -> Person:
+        (height, width), ([points], [scores], [hidden]) = image.shape[:2], joints
+        beyond = ((points < -0.5) | (points > np.array([width, height]) - 0.5)).any(axis=-1)
+        outside = beyond | (scores <= self.judgement.outside)
+        return Person(
+            size=(width, height),
+            box=box,
+            box_given=score is None,
+            score=float(scores.mean()) if score is None else score,
+            points=points,
+            scores=scores,
+            hidden=(hidden >= self.judgement.hidden) & ~outside,
+            outside=outside,
+        )
 
-        The first look is at the whole photograph, its longer side across the input; the second at
-        the box of the joints found then.
-        """
-        last = np.array([image.shape[1::-1] for image in images]) - 1.0
+    def _whole(self, image: np.ndarray) -> np.ndarray:
+        """The box that shows all of a photograph: its longer side is the input's."""
+        last = np.array(image.shape[1::-1]) - 1.0
         reach = last / self.network.geometry.box_scale  # which `cut_out` widens again
-        whole = np.stack([last - reach, last + reach], axis=1) / 2
-        first = self.predict(images, whole).points
-        boxes = np.stack([first.min(axis=1), first.max(axis=1)], axis=1)
-        return self.predict(images, boxes), boxes
+        return np.stack([last - reach, last + reach]) / 2
 
-    def predict_files(self, photographs: Sequence[Path], together: int = 50) -> Predictions:
-        """Joints of one person in each photograph, by two looks; `together` of them in memory."""
-        predictions = []
-        with tqdm(total=len(photographs), desc="without boxes", unit=" photographs") as bar:
-            for batch in batches(np.arange(len(photographs)), together):
-                images = [read(photographs[i]) for i in batch]
-                predictions.append(self.predict_without_boxes(images)[0])
-                bar.update(len(batch))
-        return Predictions.concatenated(predictions)
+
+def distinct(points: np.ndarray) -> np.ndarray:
+    """Which of K people's joints (K, 14, 2), best first, are no better one's too: places (k,).
+
+    Alike are joints by a Gaussian of their distance over the better person's side.
+    """
+    kept: list[int] = []
+    for k, joints in enumerate(points):
+        for other in kept:
+            side = np.ptp(points[other], axis=0).max() + 1
+            near = np.linalg.norm(joints - points[other], axis=-1) / (NEARNESS * side)
+            if np.exp(-(near**2) / 2).mean() > ALIKE:
+                break
+        else:
+            kept.append(k)
+    return np.array(kept, dtype=int)
+
+
+def listed(boxes: Boxes) -> list[Box | Sequence[float]]:
+    """A photograph's boxes as a list. Raises BoxError where they are a single one's numbers."""
+    try:
+        several = not isinstance(boxes, str) and all(np.ndim(box) == 1 for box in boxes)
+    except (TypeError, ValueError):  # a single number; lists of unequal length
+        several = False
+    if not several:
+        raise BoxError(
+            "boxes of a photograph: expected a list of them, [[x, y, width, height], ...]; found"
+            f" {' '.join(str(boxes).split())}"
+        )
+    return list(boxes)
 
 
 def pixels_of(images: Sequence[Photograph]) -> list[np.ndarray]:

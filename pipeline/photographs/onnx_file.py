@@ -1,4 +1,5 @@
-"""The trained generator as an ONNX file: joints of crops by onnxruntime, without PyTorch."""
+"""The trained networks as ONNX files, by onnxruntime, without PyTorch: joints of crops, people in
+whole pictures."""
 
 import json
 from collections.abc import Mapping
@@ -11,36 +12,75 @@ import onnxruntime
 from pipeline.data.crops import Crops, Predictions
 from pipeline.errors import PipelineError
 from pipeline.geometry import Geometry
+from pipeline.photographs.judgement import Judgement, JudgementError
 
 INPUT, OUTPUTS = "images", ("points", "scores", "hidden")
+FINDER_OUTPUTS = ("centres", "edges")
 
 
 class OnnxError(PipelineError):
-    """A file is not a generator that this pipeline exported."""
+    """A file is not a network that this pipeline exported."""
 
 
 class OnnxEstimator:
-    """Joints of one person a crop, with flip test, on the CPU in fp32."""
+    """Joints of one person a crop, with flip test, on the CPU in fp32; and what they are worth."""
 
     geometry: Geometry
     settings: Mapping[str, Any]  # the groups of params.yaml that made it
+    judgement: Judgement
 
     def __init__(self, path: Path):
         """Raises OnnxError."""
-        if not path.is_file():
-            raise OnnxError(
-                f"{path}: no such file; `python -m pipeline export --onnx {path}` makes it"
-            )
+        self.session, said = opened(path)
         try:
-            self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-            said = self.session.get_modelmeta().custom_metadata_map
             self.settings = json.loads(said["settings"])
             self.geometry = Geometry.of(self.settings["cache"])
-        except Exception as error:  # noqa: BLE001  onnxruntime raises many of its own
-            reason = str(error).partition("\n")[0]
-            raise OnnxError(f"{path}: not a generator of this pipeline: {reason}") from None
+            self.judgement = Judgement.of(json.loads(said["judgement"]))
+        except (KeyError, TypeError, ValueError, JudgementError) as error:
+            raise OnnxError(f"{path}: not a generator of this pipeline: {error}") from None
 
     def predict(self, crops: Crops, indices: np.ndarray) -> Predictions:
         """Joints of some crops in one batch."""
-        images = crops.inputs(indices).transpose(0, 3, 1, 2).astype(np.float32) / 255
+        images = planes(crops.inputs(indices))
         return crops.predictions(indices, *self.session.run(OUTPUTS, {INPUT: images}))
+
+
+class OnnxFinder:
+    """Where people are in whole pictures, on the CPU in fp32."""
+
+    settings: Mapping[str, Any]  # the groups of params.yaml that made it
+    input_size: int
+
+    def __init__(self, path: Path):
+        """Raises OnnxError."""
+        self.session, said = opened(path)
+        try:
+            self.settings = json.loads(said["settings"])
+            self.input_size = self.settings["finder"]["input_size"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise OnnxError(f"{path}: not a finder of this pipeline: {error}") from None
+
+    def maps(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Centres (B, h, h), in [0, 1], and edges (B, 4, h, h) of views (B, S, S, 3) uint8."""
+        centres, edges = self.session.run(FINDER_OUTPUTS, {INPUT: planes(views)})
+        return centres, edges
+
+
+def opened(path: Path) -> tuple[onnxruntime.InferenceSession, Mapping[str, str]]:
+    """An exported network, and what its file says of itself. Raises OnnxError."""
+    if not path.is_file():
+        raise OnnxError(
+            f"{path}: no such file; `python -m pipeline export --onnx FILE` makes the generator's"
+            " and, beside it, the finder's"
+        )
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return session, session.get_modelmeta().custom_metadata_map
+    except Exception as error:  # noqa: BLE001  onnxruntime raises many of its own
+        reason = str(error).partition("\n")[0]
+        raise OnnxError(f"{path}: not a network of this pipeline: {reason}") from None
+
+
+def planes(pixels: np.ndarray) -> np.ndarray:
+    """Images (B, 3, S, S) float32, in [0, 1], of pixels (B, S, S, 3) uint8."""
+    return pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255

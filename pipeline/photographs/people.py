@@ -9,10 +9,7 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.skeleton import JOINTS
 
-# Height of the occlusion peak above which a joint is called hidden. On LSPet's validation part
-# under occluders that is 85 % of the covered joints and 32 % of the others; 1 % where nothing is
-# covered.
-HIDDEN = 0.05
+FORMAT = 2  # of what `described` gives; 1 was of one person a photograph, without the list
 LARGEST = 4  # sides of a box over the photograph's longer side
 
 
@@ -70,12 +67,16 @@ class Box(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """A joint that was found: px of the photograph; score in [0, 1]."""
+    """A joint that was found: px of the photograph; score in [0, 1].
+
+    hidden: covered by something; outside: not in the picture, the place is a guess.
+    """
 
     x: float
     y: float
     score: float
     hidden: bool
+    outside: bool
 
 
 @dataclass(frozen=True)
@@ -85,35 +86,43 @@ class Person:
     size: tuple[int, int]
     box: Box
     box_given: bool
+    # In [0, 1]: how likely it is that the box is a person's; of a given box the joints' mean score.
+    score: float
     points: np.ndarray  # (14, 2), px
     scores: np.ndarray  # (14,), in [0, 1]
     hidden: np.ndarray  # (14,) bool
+    outside: np.ndarray  # (14,) bool
 
     @property
     def joints(self) -> dict[str, Joint]:
         """By name, as of `pipeline.skeleton.JOINTS`."""
-        found = zip(self.points.tolist(), self.scores.tolist(), self.hidden.tolist(), strict=True)
+        columns = self.scores, self.hidden, self.outside
+        found = zip(self.points.tolist(), *(each.tolist() for each in columns), strict=True)
         return {
-            name: Joint(x, y, score, hidden)
-            for name, ((x, y), score, hidden) in zip(JOINTS, found, strict=True)
+            name: Joint(x, y, *said) for name, ((x, y), *said) in zip(JOINTS, found, strict=True)
         }
 
     def description(self) -> dict[str, Any]:
         """Plain values, for JSON; px with two decimals."""
-        width, height = self.size
         return {
-            "width": width,
-            "height": height,
             "box": {name: round(value, 2) for name, value in self.box._asdict().items()},
             "box_given": self.box_given,
+            "score": round(self.score, 4),
             "joints": [
                 {
                     "name": name,
-                    "x": round(x, 2),
-                    "y": round(y, 2),
-                    "score": round(score, 4),
-                    "hidden": hidden,
+                    "x": round(joint.x, 2),
+                    "y": round(joint.y, 2),
+                    "score": round(joint.score, 4),
+                    "hidden": joint.hidden,
+                    "outside": joint.outside,
                 }
-                for name, (x, y, score, hidden) in self.joints.items()
+                for name, joint in self.joints.items()
             ],
         }
+
+
+def described(size: tuple[int, int], people: Sequence[Person]) -> dict[str, Any]:
+    """Everybody in a photograph of this width and height as plain values, for JSON."""
+    said = [person.description() for person in people]
+    return {"format": FORMAT, "width": size[0], "height": size[1], "people": said}

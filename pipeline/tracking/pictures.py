@@ -137,6 +137,9 @@ def page(
         report.picture(charts.pck_curves(curves[name], reference=reference), caption)
         for name, (caption, reference) in titles.items()
     ]
+    if tenths := measured["people"]["reliability"]:
+        figure = charts.reliability(pd.DataFrame(tenths))
+        drawn.append(report.picture(figure, "What a person's score is worth, in mosaics"))
     if paths.LEARNING_CURVE.is_file():
         figure = charts.learning_curves(pd.read_csv(paths.LEARNING_CURVE))
         drawn.append(report.picture(figure, "The training's course", wide=True))

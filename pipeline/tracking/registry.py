@@ -27,11 +27,14 @@ PACKAGES = (  # that a served model needs
 def keep(
     run: Run, weights: Path, settings: Mapping, measured: Mapping, originals: np.ndarray
 ) -> None:
-    """Log and register the weights, once a run; compared by the validation part's PCK@0.2.
+    """Log and register the generator's weights, with the finder and the judgement beside them, once
+    a run; compared by the validation part's PCK@0.2.
 
     settings: the groups in the weights; measured: metrics/validation.json; originals: of all crops.
     """
-    model = run.model(SERVING, {"weights": weights}, [{"image": _example()}], PACKAGES)
+    beside = {"finder": paths.FINDER, "judgement": paths.JUDGEMENT}
+    files = {"weights": weights} | {k: weights.with_name(v.name) for k, v in beside.items()}
+    model = run.model(SERVING, files, [{"image": _example()}], PACKAGES)
     if model:
         name = f"adversarial-posenet-{settings['data']['name']}"
         score = measured["pck_0.2"]["mean"] or 0.0

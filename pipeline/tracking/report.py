@@ -45,10 +45,13 @@ def picture(figure: Figure, caption: str, kind: str = "png", wide: bool = False)
 
 
 def training(settings: Mapping) -> str:
-    """What was trained and how, in two sentences, from the settings' groups in the weights."""
+    """What was trained and how, in three sentences, from the settings' groups in the weights."""
     train, model = settings["train"], settings["model"]
+    encoder = model.get("encoder", "hourglass")  # which weights of version 0.1 do not name
+    learnt = ", with ImageNet weights" if model.get("pretrained") else ""
     return (
-        f"Hourglasses: {model['stacks']}, channels {', '.join(map(str, model['features']))};"
+        f"Encoder: {encoder}{learnt}."
+        f" Hourglasses: {model['stacks']}, channels {', '.join(map(str, model['features']))};"
         f" input {settings['cache']['input_size']} px. Training: {train['steps']:,} steps of"
         f" {train['batch']} photographs,"
         f" {'with' if train['adversarial'] else 'without'} discriminators,"

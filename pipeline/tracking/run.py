@@ -23,7 +23,15 @@ import numpy as np
 from pipeline.paths import PARAMS
 from pipeline.settings import Settings
 from pipeline.tracking.provenance import digest, flat, origin, run_name
-from pipeline.tracking.store import Store, alone, open_store, public, remote
+from pipeline.tracking.store import (
+    GENERATOR,
+    PREFIX,
+    Store,
+    alone,
+    open_store,
+    public,
+    remote,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -211,19 +219,23 @@ class Run:
 
 
 @contextmanager
-def training_run(settings: Settings, *, tags: dict[str, str], resumed: bool) -> Iterator[Run]:
+def training_run(
+    settings: Settings, *, tags: dict[str, str], resumed: bool, network: str = GENERATOR
+) -> Iterator[Run]:
     """Open the run of a training; it ends FINISHED, FAILED (tag `error`) or KILLED as the block
     does.
 
-    tags: among them `fingerprint` and `device`. With resumed, continue the newest run of that
+    tags: among them `device` and, where it can be resumed, `fingerprint`. network: GENERATOR or
+    FINDER, each in an experiment of its own. With resumed, continue the newest run of that
     fingerprint that did not finish. Raises TrackingError where the store cannot be opened.
     """
-    store = open_store(settings.data.name)
+    store = open_store(settings.data.name, network)
     tags = {name: str(value) for name, value in (origin() | tags).items()}
     run = _unfinished(store, tags) if resumed else None
     if run is None:
         tags |= {"resumed": "true"} if resumed else {}
-        run = _create(store, run_name(settings.data.name), tags, settings.model_dump())
+        name = run_name(store.name.removeprefix(PREFIX))
+        run = _create(store, name, tags, settings.model_dump())
         if PARAMS.is_file():
             run.file(PARAMS)
     stop = _system_metrics(store.uri, run.id)

@@ -10,6 +10,7 @@ import os
 import re
 import time
 import zlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,17 +23,29 @@ from pipeline.paths import main_root
 
 # A tag of an experiment, named as MLflow's web page names its saved views.
 VIEW = "mlflow.sharedViewState.results"
-COLUMNS = (  # of that view: what runs are chosen by, the result, and what sweeps vary most
-    "metrics.`validation/pck_0.2/mean`",
-    "metrics.`validation/pckh_0.5/mean`",
-    "metrics.`validation/covered/pck_0.2/mean`",
-    "metrics.`test/pck_0.2/mean`",
-    "metrics.`test/pckh_0.5/mean`",
-    "params.`model.occlusion`",
-    "params.`train.adversarial`",
-    "params.`train.alpha`",
-    "params.`train.seed`",
-)
+PREFIX = "adversarial-posenet-"  # of an experiment's name
+GENERATOR, FINDER = "generator", "finder"  # networks that are trained
+COLUMNS = {  # of that view: what runs are chosen by, the result, and what sweeps vary most
+    GENERATOR: (
+        "metrics.`validation/pck_0.2/mean`",
+        "metrics.`validation/pckh_0.5/mean`",
+        "metrics.`validation/covered/pck_0.2/mean`",
+        "metrics.`test/pck_0.2/mean`",
+        "metrics.`test/pckh_0.5/mean`",
+        "params.`model.occlusion`",
+        "params.`train.adversarial`",
+        "params.`train.alpha`",
+        "params.`train.seed`",
+    ),
+    FINDER: (
+        "metrics.`validation/mosaics/recall_at_precision_0.9`",
+        "metrics.`validation/mosaics/average_precision`",
+        "metrics.`validation/photographs/best`",
+        "params.`finder.input_size`",
+        "params.`finder.steps`",
+        "params.`finder.seed`",
+    ),
+}
 
 
 class TrackingError(PipelineError):
@@ -68,8 +81,9 @@ def tracking_uri() -> str:
     return f"sqlite:///{root}/{database}"
 
 
-def open_store(data_name: str) -> Store:
-    """Connect to the store and find or create the experiment, also while another process does."""
+def open_store(data_name: str, network: str = GENERATOR) -> Store:
+    """Connect to the store and find or create the experiment of a network on a data set, also while
+    another process does."""
     # Before the import, which reads them. Fewer repetitions than MLflow's 7, which take minutes a
     # call.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -80,13 +94,15 @@ def open_store(data_name: str) -> Store:
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    uri, experiment = tracking_uri(), f"adversarial-posenet-{data_name}"
+    uri, experiment = tracking_uri(), f"{PREFIX}{data_name}"
+    experiment += "" if network == GENERATOR else f"-{network}"
     deadline = time.monotonic() + 30
     while True:
         try:
             with alone(uri):
                 client = mlflow.MlflowClient(tracking_uri=uri)
-                return Store(client, uri, experiment, _experiment(client, uri, experiment))
+                place = _experiment(client, uri, experiment, COLUMNS[network])
+                return Store(client, uri, experiment, place)
         except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, sqlite3: each raises its own
             # A local database may be half made or locked by a process that takes no lock here, as
             # `mlflow ui`.
@@ -119,7 +135,7 @@ def alone(uri: str) -> AbstractContextManager[object]:
     return FileLock(path)
 
 
-def _experiment(client: Any, uri: str, name: str) -> str:
+def _experiment(client: Any, uri: str, name: str, columns: Sequence[str]) -> str:
     known = client.get_experiment_by_name(name)
     if known is None:
         # Else MLflow takes the current directory, which DVC may delete. A server knows its own
@@ -129,12 +145,12 @@ def _experiment(client: Any, uri: str, name: str) -> str:
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
     if VIEW not in known.tags:
-        client.set_experiment_tag(known.experiment_id, VIEW, _view("Results"))
+        client.set_experiment_tag(known.experiment_id, VIEW, _view("Results", columns))
     return known.experiment_id
 
 
-def _view(name: str) -> str:
-    """A view of MLflow's table of runs as its web page saves one: COLUMNS, sorted by the first."""
-    state = {"selectedColumns": COLUMNS, "orderByKey": COLUMNS[0], "orderByAsc": False}
+def _view(name: str, columns: Sequence[str]) -> str:
+    """A view of MLflow's table of runs as its web page saves one, sorted by the first column."""
+    state = {"selectedColumns": columns, "orderByKey": columns[0], "orderByAsc": False}
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})

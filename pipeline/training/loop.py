@@ -15,10 +15,10 @@ from pipeline.device import autocast
 from pipeline.evaluation.metrics import summary
 from pipeline.networks import estimator
 from pipeline.networks.generator import Generator
+from pipeline.rates import schedule, set_rate
 from pipeline.settings import Settings
 from pipeline.training import losses
 from pipeline.training.batches import Batch, Photographs, plain_batch, training_batch
-from pipeline.training.optimisation import schedule, set_rate
 from pipeline.training.state import TrainingError, TrainingState
 
 SAVE_EVERY = 100  # steps between two saves of the state

@@ -1,14 +1,9 @@
-"""How the networks' weights are moved: optimisers, and the schedule of their learning rates."""
-
-from collections.abc import Mapping
-from math import cos, pi
+"""The optimisers that move the networks' weights."""
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.settings import Train
-
-ENCODER = "stem.encoder."  # in the names of a pretrained encoder's parameters
+from pipeline.rates import ENCODER, rate_groups
 
 
 class Muon:
@@ -36,7 +31,7 @@ class Muon:
                 adjust_lr_fn="match_rms_adamw",
             ),
             "adamw": torch.optim.AdamW(
-                _groups(rest, encoder_rate), lr=rate, weight_decay=0.0, fused=True
+                rate_groups(rest, encoder_rate), lr=rate, weight_decay=0.0, fused=True
             ),
         }
 
@@ -83,13 +78,13 @@ def optimiser(
         return Muon(network, rate, weight_decay, encoder_rate)
     named = dict(network.named_parameters())
     if kind == "rmsprop":
-        return torch.optim.RMSprop(_groups(named, encoder_rate), lr=rate)
+        return torch.optim.RMSprop(rate_groups(named, encoder_rate), lr=rate)
     kernels = {name: each for name, each in named.items() if each.dim() > 1}
     rest = {name: each for name, each in named.items() if each.dim() <= 1}
     groups = [
         group | {"weight_decay": decay}
         for parameters, decay in ((kernels, weight_decay), (rest, 0.0))
-        for group in _groups(parameters, encoder_rate)
+        for group in rate_groups(parameters, encoder_rate)
     ]
     return torch.optim.AdamW(groups, lr=rate, fused=True)
 
@@ -98,23 +93,3 @@ def _is_hidden_kernel(name: str, parameter: Tensor) -> bool:
     """Is it a matrix inside the network? Not the maps' layer, an encoder's, or one a channel."""
     inside = not name.endswith("maps.weight") and ENCODER not in name
     return parameter.dim() == 4 and parameter.shape[1] > 1 and inside
-
-
-def _groups(named: Mapping[str, Tensor], encoder_rate: float) -> list[dict]:
-    """Parameters by the factor of their learning rate (`set_rate`)."""
-    encoder = [each for name, each in named.items() if ENCODER in name]
-    others = [each for name, each in named.items() if ENCODER not in name]
-    groups = [{"params": others, "factor": 1.0}, {"params": encoder, "factor": encoder_rate}]
-    return [group for group in groups if group["params"]]
-
-
-def set_rate(optimiser: Optimiser, rate: float) -> None:
-    """Give each group of parameters this learning rate times its factor."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate * group.get("factor", 1.0)
-
-
-def schedule(step: int, train: Train) -> float:
-    """Factor of the learning rates: linear warm-up, then a cosine to zero."""
-    warm = min(1.0, (step + 1) / train.warmup) if train.warmup else 1.0
-    return warm * (1 + cos(pi * step / train.steps)) / 2

@@ -1,0 +1,67 @@
+"""The finder of people: its weights, the validation part's measures, and its learning curve."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from pipeline import paths
+from pipeline.device import default_device, device_name
+from pipeline.finder_training.loop import train
+from pipeline.finding.estimator import PeopleFinder
+from pipeline.mosaics import protocol
+from pipeline.mosaics.album import Album
+from pipeline.networks import checkpoint, encoder
+from pipeline.settings import load
+from pipeline.tracking.provenance import digest
+from pipeline.tracking.run import named, training_run
+from stages import stage
+
+
+@stage
+def main() -> None:
+    settings, device = load(), default_device()
+    split, dataset = pd.read_csv(paths.SPLIT), paths.dataset(settings.data.name)
+    made_by: dict[str, dict] = {
+        "data": {"name": settings.data.name},
+        "finder": settings.finder.model_dump(),
+    }
+    if settings.finder.pretrained:
+        made_by["pretrained"] = encoder.provenance(settings.finder.encoder)
+    album = Album.read(dataset, np.flatnonzero(split.part == "train"))
+    seen = Album.read(dataset, np.flatnonzero(split.part == "validation"))
+    tags = {"device": device_name(device)} | {
+        f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()
+    }
+    with training_run(settings, tags=tags, resumed=False, network="finder") as run:
+        history: list[dict[str, float]] = []
+
+        def report(step: int, metrics: dict[str, float]) -> None:
+            history.append({"step": step} | metrics)
+            run.log(step, metrics)
+
+        finder = train(album, settings.finder, device, report)
+        checkpoint.save(paths.FINDER, finder, made_by)
+        paths.METRICS.mkdir(exist_ok=True)
+        curve = pd.DataFrame(history)
+        curve.to_csv(paths.FINDER_CURVE, index=False, float_format="%.6g")
+        measured = protocol.measure(PeopleFinder.load(paths.FINDER), seen)
+        mosaics, whole = measured["mosaics"], measured["photographs"]
+        kept = ("recall_at_precision_0.9", "average_precision")
+        headline = {name: round(mosaics[name], 6) for name in kept} | {
+            "best_in_photographs": round(whole["best"], 6)
+        }
+        paths.FINDER_MEASURES.write_text(json.dumps(headline, indent=2) + "\n")
+        run.log(settings.finder.steps, named("validation", measured))
+        run.tag("finder.sha256", digest(paths.FINDER))
+        run.file(paths.FINDER)
+    print(
+        f"validation: of {mosaics['people']:,} people in {mosaics['scenes']} mosaics"
+        f" {100 * mosaics['recall_at_precision_0.9']:.1f} % are found at a precision of 90 %"
+        f" (average precision {100 * mosaics['average_precision']:.1f} %); in"
+        f" {100 * whole['best']:.1f} % of the whole photographs the best box is the person's"
+    )
+
+
+if __name__ == "__main__":
+    main()

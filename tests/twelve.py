@@ -1,0 +1,70 @@
+"""Twelve pictures with one to five people: photographs of LSPet's test part in drawn scenery.
+
+The photographs show one person each, which was looked at; where people are is known from their
+annotation.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from pipeline.data.annotations import load_annotations
+from pipeline.figures.drawn_people import scenery
+
+WIDTH, HEIGHT, GAP = 640, 420, 12
+PICTURES = (  # LSPet's numbers, from left to right
+    (1153,),
+    (7949,),
+    (7780, 6749),
+    (7002, 2389),
+    (8345, 1548),
+    (2525, 4946, 5116),
+    (6148, 8785, 239),
+    (7080, 2642, 9637),
+    (5504, 2641, 8261, 4215),
+    (3114, 7671, 9640, 6597),
+    (344, 5106, 2618, 9906, 8316),
+    (4814, 3757, 8761, 7995, 577),
+)
+
+
+class Picture(NamedTuple):
+    """A picture and everybody in it."""
+
+    pixels: np.ndarray  # (HEIGHT, WIDTH, 3) uint8
+    boxes: np.ndarray  # (K, 2, 2), first and last corner around the joints, px
+    joints: np.ndarray  # (K, 14, 2), px, NaN where not annotated
+
+
+def pictures(dataset: Path) -> list[Picture]:
+    """All twelve, of a data set in LSPet's layout."""
+    points = load_annotations(dataset / "joints.mat").points
+    return [_picture(dataset, points, number) for number in range(len(PICTURES))]
+
+
+def _picture(dataset: Path, points: np.ndarray, number: int) -> Picture:
+    rng = np.random.default_rng([12, number])
+    red, green, blue = (rng.integers(90, 160) + rng.integers(-20, 20, 3)).tolist()
+    drawn = np.asarray(scenery(rng, (WIDTH, HEIGHT), (red, green, blue)))
+    pixels = cv2.resize(drawn, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    people, names = [], PICTURES[number]
+    rows = 1 if len(names) < 4 else 2
+    columns = -(-len(names) // rows)
+    room = np.array([WIDTH // columns, HEIGHT // rows])
+    for place, name in enumerate(names):
+        image = cv2.imread(str(dataset / f"images/im{name:05d}.jpg"))[..., ::-1]
+        height, width = image.shape[:2]
+        scale = min((room[0] - GAP) / width, (room[1] - GAP) / height) * rng.uniform(0.85, 1)
+        size = round(width * scale), round(height * scale)
+        free = room - size
+        left, top = np.array([place % columns, place // columns]) * room + rng.integers(0, free)
+        pixels[top : top + size[1], left : left + size[0]] = cv2.resize(
+            image, size, interpolation=cv2.INTER_AREA
+        )
+        people.append((points[name - 1] + 0.5) * (np.array(size) / (width, height)) - 0.5)
+        people[-1] += (left, top)
+    joints = np.stack(people)
+    boxes = np.stack([np.nanmin(joints, axis=1), np.nanmax(joints, axis=1)], axis=1)
+    return Picture(pixels, boxes, joints)
