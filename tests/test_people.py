@@ -112,10 +112,12 @@ def test_the_example_with_numpy_alone_finds_the_same_people(estimator, pictures,
     [people] = estimator.find([picture])
     said = printed.split("person, score ")[1:]
     assert len(said) == len(people)
-    for text, person in zip(said, people, strict=True):
+    for text in said:
         lines = text.splitlines()
-        assert float(lines[0].split(",")[0]) == pytest.approx(person.score, abs=0.05)
         places = np.array([line.split()[1:3] for line in lines[1:15]], dtype=float)
-        side = max(person.box.width, person.box.height)
-        # Another library resizes; a joint that is unsure may then be elsewhere.
-        assert np.median(np.linalg.norm(places - person.points, axis=1)) < 0.03 * side
+        # Another library resizes: scores that are nearly the same may change places, and a joint
+        # that is unsure may be elsewhere.
+        away = [np.median(np.linalg.norm(places - each.points, axis=1)) for each in people]
+        person = people[int(np.argmin(away))]
+        assert min(away) < 0.03 * max(person.box.width, person.box.height)
+        assert float(lines[0].split(",")[0]) == pytest.approx(person.score, abs=0.05)
