@@ -115,7 +115,7 @@ def test_a_note_says_what_and_how_to_repeat_it(measured):
     assert lines[2:4] == ["| validation | 60.1 | 60.1 | 40.2 |", "| test | – | – | 40.2 |"]
     assert "8,000 photographs of figures to train on, 1,000 to validate." in lines
     assert (
-        "4.1 million weights. Hourglasses: 2, channels 8, 16; input 64 px."
+        "4.1 million weights. Encoder: hourglass. Hourglasses: 2, channels 8, 16; input 64 px."
         " Training: 1,200 steps of 8 photographs, without discriminators, with the occlusion task,"
         " seed 3."
     ) in lines
