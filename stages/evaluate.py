@@ -12,8 +12,8 @@ from pipeline.evaluation import protocol, results
 from pipeline.evaluation.metrics import MEASURES
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.judging import protocol as people
-from pipeline.judging.observation import looked_at
 from pipeline.mosaics.album import Album
+from pipeline.mosaics.protocol import found_in
 from pipeline.networks.estimator import CropEstimator
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.judgement import Judgement
@@ -37,7 +37,7 @@ def main() -> None:
     whole = PoseEstimator(
         estimator, Judgement.load(paths.JUDGEMENT), PeopleFinder.load(paths.FINDER)
     )
-    found = looked_at(whole, album.images)
+    found = found_in(whole.candidates, album.images)
     without_box = whole.best(album.images, found)
     measured["without_box"] = protocol.measure_without_box(without_box, evaluation)
     measured["swapped"] = protocol.swapped(evaluation)

@@ -1,12 +1,14 @@
 """What several files of tests share."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import sync_playwright
 
 from pipeline.geometry import Geometry
 from pipeline.skeleton import FLIP
@@ -18,6 +20,19 @@ CPU = torch.device("cpu")
 LSPET = ROOT / (os.environ.get("LSPET_ARCHIVE") or "../shared/lspet/lspet_dataset.zip")
 LSP = ROOT / "../shared/lsp/joints.mat"
 GEOMETRY = Geometry(input_size=64, heatmap_size=16, sigma=1.0, box_scale=1.25, crop_scale=1.5)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real one; where there is none the test skips."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(names)} is installed: Debian's package is chromium")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.fixture

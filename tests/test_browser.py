@@ -1,12 +1,11 @@
 """What a person sees of the quickstart's run: a real `mlflow server`, a real browser."""
 
 import os
-import shutil
 from pathlib import Path
 
 import mlflow
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 import servers
 from conftest import ROOT
@@ -36,18 +35,6 @@ def server(quickstart, tmp_path_factory):
     log = tmp_path_factory.mktemp("server") / "log"
     with servers.running(*words, folder=ROOT, log=log, ready="/health") as (address, _):
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(names)} is installed: Debian's package is chromium")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The page of `python -m pipeline demo`: what it tells of a picture, and a real browser on it."""
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 import servers
 import untrained
@@ -208,18 +207,6 @@ def server(weights, tmp_path_factory):
         yield address, process, folder
     finally:
         servers.stop(process)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(names)} is installed: Debian's package is chromium")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

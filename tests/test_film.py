@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 import untrained
 from conftest import ROOT
@@ -209,16 +208,9 @@ def error(places: dict[int, np.ndarray], actor: Actor) -> float:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def page(browser) -> Page:
     """Of a real browser."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(names)} is installed: Debian's package is chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser.new_page()
-        browser.close()
+    return browser.new_page()
 
 
 @pytest.fixture(scope="module")

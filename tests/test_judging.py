@@ -399,9 +399,9 @@ def test_who_is_found_in_mosaics_is_observed_beside_the_truth(monkeypatch, estim
 
 
 def test_many_pictures_are_looked_at_in_their_order(monkeypatch, estimator):
-    monkeypatch.setattr(observation, "BATCH", 3)
+    monkeypatch.setattr(mosaics, "BATCH", 3)
     images = oracle.album(8).images
-    found = observation.looked_at(estimator, images)
+    found = mosaics.found_in(estimator.candidates, images)
     assert len(found) == 8
     for k, image in enumerate(images):
         (alone,) = estimator.candidates([image])

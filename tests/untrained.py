@@ -59,8 +59,7 @@ def write(folder: Path, **changes) -> Path:
     finder = Finder(FINDER).eval()
     with torch.no_grad():
         finder.head[-1].bias[:1] = 0.0  # peaks of a half
-    made_by = {"data": {"name": "lspet"}, "finder": FINDER.model_dump()}
-    checkpoint.save(folder / "finder.safetensors", finder, made_by)
+    _save_finder(folder, finder)
     JUDGEMENT.save(folder / "judgement.json")
     return path
 
@@ -73,5 +72,9 @@ def write_finder(folder: Path) -> None:
     with torch.no_grad():
         finder.head[-1].weight[:1].normal_()
         finder.head[-1].bias[:1] = 0.0
+    _save_finder(folder, finder)
+
+
+def _save_finder(folder: Path, finder: Finder) -> None:
     made_by = {"data": {"name": "lspet"}, "finder": FINDER.model_dump()}
     checkpoint.save(folder / "finder.safetensors", finder, made_by)

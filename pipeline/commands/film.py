@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.commands import joints
 from pipeline.drawing.overlay import draw_people
 from pipeline.files import written_whole
 from pipeline.film.reading import opened
@@ -20,10 +21,6 @@ from pipeline.photographs.people import Person
 
 OVERLAY = ".overlay.mp4"  # after a film's name
 TABLE = ".joints.csv"
-COLUMNS = (
-    *("frame", "seconds", "person", "person_score"),
-    *("joint", "x", "y", "score", "hidden", "outside"),
-)
 TOGETHER = 8  # frames in memory at once
 Look = tuple[np.ndarray, list[Person]]  # a frame (H, W, 3) uint8, and who is in it
 
@@ -48,12 +45,13 @@ def predict_film(
         tqdm(total=film.count, desc=name.name, unit=" frames") as bar,
     ):
         rows = csv.writer(lines, lineterminator="\n")
-        rows.writerow(COLUMNS)
+        rows.writerow(("frame", "seconds", *joints.COLUMNS))
         found = looks(film.frames, estimator, least)
         for frame, people, numbers in followed(found, film.rate):
             add(draw_people(frame, people, numbers))
+            seconds = round(count / film.rate, 3)
             for person, number in zip(people, numbers, strict=True):
-                rows.writerows(described(count, film.rate, number, person))
+                rows.writerows((count, seconds, *row) for row in joints.rows(number, person))
             count += 1
             bar.update()
     return count
@@ -84,13 +82,3 @@ def followed(
             points = np.where(seen[:, None], motions[number].points, person.points)
             smoothed.append(replace(person, points=points))
         yield frame, smoothed, numbers
-
-
-def described(count: int, rate: float, number: int, person: Person) -> Iterator[tuple]:
-    """A person's rows of the table: px with two decimals, seconds with three."""
-    for name, joint in person.joints.items():
-        yield (
-            *(count, round(count / rate, 3), number, round(person.score, 4)),
-            *(name, round(joint.x, 2), round(joint.y, 2), round(joint.score, 4)),
-            *(joint.hidden, joint.outside),
-        )

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.commands import coco, film
+from pipeline.commands import coco, film, joints
 from pipeline.commands.options import add_weights
 from pipeline.drawing.overlay import draw_people
 from pipeline.errors import PipelineError
@@ -174,15 +174,10 @@ def table(answered: Sequence[Answered]) -> bytes:
     """joints.csv: a row a photograph, person and joint; people count from 1."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["image", "person", "person_score", "joint", "x", "y", "score", "hidden", "outside"]
-    )
+    writer.writerow(("image", *joints.COLUMNS))
     for file, _, people in answered:
         for number, person in enumerate(people, 1):
-            said = person.description()
-            writer.writerows(
-                [file, number, said["score"], *joint.values()] for joint in said["joints"]
-            )
+            writer.writerows((file, *row) for row in joints.rows(number, person))
     return text.getvalue().encode()
 
 

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
-from pipeline.data.crops import Predictions, batches
+from pipeline.data.crops import Predictions
 from pipeline.finding.boxes import Found
 from pipeline.mosaics.measures import matched
-from pipeline.photographs.estimator import Candidates, PoseEstimator
-
-BATCH = 50  # pictures at a time
+from pipeline.photographs.estimator import Candidates
 
 
 @dataclass(frozen=True)
@@ -30,16 +27,6 @@ class Observed:
     def unseen(self) -> np.ndarray:
         """Joints (K, 14) bool that are annotated, and not in the picture."""
         return np.isfinite(self.truth).all(axis=-1) & ~self.shown
-
-
-def looked_at(estimator: PoseEstimator, pictures: Sequence[np.ndarray]) -> list[Candidates]:
-    """Candidates in many pictures (H, W, 3) uint8, with a progress bar."""
-    found: list[Candidates] = []
-    with tqdm(total=len(pictures), desc="find people", unit=" pictures") as bar:
-        for part in batches(np.arange(len(pictures)), BATCH):
-            found += estimator.candidates([pictures[k] for k in part])
-            bar.update(len(part))
-    return found
 
 
 def boxes_of(found: Sequence[Candidates]) -> list[Found]:

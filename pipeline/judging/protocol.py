@@ -6,10 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.judging.observation import Observed, boxes_of, looked_at, observe
+from pipeline.judging.observation import Observed, boxes_of, observe
 from pipeline.mosaics.album import Album
 from pipeline.mosaics.measures import at_score, ranked
-from pipeline.mosaics.protocol import SCENES, in_photographs, picture, scenes, shares
+from pipeline.mosaics.protocol import (
+    SCENES,
+    found_in,
+    in_photographs,
+    picture,
+    scenes,
+    shares,
+)
 from pipeline.photographs.estimator import Candidates, PoseEstimator
 
 BINS = 10  # of the reliability curve
@@ -18,7 +25,7 @@ BINS = 10  # of the reliability curve
 def in_mosaics(estimator: PoseEstimator, album: Album) -> Observed:
     """Who is found in an album's mosaics."""
     made = scenes(album)
-    found = looked_at(estimator, [picture(scene) for scene in made])
+    found = found_in(estimator.candidates, [picture(scene) for scene in made])
     return observe(found, [scene.boxes for scene in made], [scene.joints for scene in made])
 
 

@@ -1,7 +1,8 @@
 """The fixed protocol of finding people: in mosaics, and in whole photographs."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -24,6 +25,7 @@ SCENES, SIDE, SEED = 500, 320, 7
 PRECISION = 0.9  # at which recall is reported
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 BATCH = 50  # pictures a forward pass
+Answer = TypeVar("Answer")  # of one picture
 
 
 def scenes(album: Album) -> list[Scene]:
@@ -43,10 +45,10 @@ def measure(network: Maps, album: Album) -> dict[str, Any]:
     Recall at PRECISION, average precision, and both at a few scores, at an overlap of 0.5; of the
     photographs as `in_photographs` says.
     """
-    made = scenes(album)
-    found = found_in(network, [picture(scene) for scene in made])
+    made, look = scenes(album), partial(find, network)
+    found = found_in(look, [picture(scene) for scene in made])
     in_scenes = match(found, [scene.boxes for scene in made])
-    whole = in_photographs(found_in(network, list(album.images)), album)
+    whole = in_photographs(found_in(look, album.images), album)
     return {"mosaics": {"scenes": SCENES} | shares(in_scenes), "photographs": whole}
 
 
@@ -64,12 +66,15 @@ def in_photographs(found: Sequence[Found], album: Album) -> dict[str, Any]:
     return shares(match(found, people)) | {"best": first.right.sum() / first.people}
 
 
-def found_in(network: Maps, pictures: Sequence[np.ndarray]) -> list[Found]:
-    """The people in many pictures, with a progress bar."""
-    found: list[Found] = []
+def found_in(
+    look: Callable[[list[np.ndarray]], list[Answer]], pictures: Sequence[np.ndarray]
+) -> list[Answer]:
+    """What looking at some pictures (H, W, 3) uint8 at a time says of each of many, with a progress
+    bar."""
+    found: list[Answer] = []
     with tqdm(total=len(pictures), desc="find people", unit=" pictures") as bar:
         for part in batches(np.arange(len(pictures)), BATCH):
-            found += find(network, [pictures[k] for k in part])
+            found += look([pictures[k] for k in part])
             bar.update(len(part))
     return found
 

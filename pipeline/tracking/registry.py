@@ -16,6 +16,7 @@ from pipeline.figures import drawn_people
 from pipeline.networks.estimator import CropEstimator
 from pipeline.tracking import report
 from pipeline.tracking.run import Run
+from pipeline.tracking.store import PREFIX
 
 SERVING = Path(__file__).parents[1] / "commands" / "serving.py"
 PACKAGES = (  # that a served model needs
@@ -36,7 +37,7 @@ def keep(
     files = {"weights": weights} | {k: weights.with_name(v.name) for k, v in beside.items()}
     model = run.model(SERVING, files, [{"image": _example()}], PACKAGES)
     if model:
-        name = f"adversarial-posenet-{settings['data']['name']}"
+        name = f"{PREFIX}{settings['data']['name']}"
         score = measured["pck_0.2"]["mean"] or 0.0
         run.register(model, name, score, _protocol(settings, originals))
 
