@@ -97,8 +97,8 @@ def serves(
             handler.send_header("Content-Length", str(len(body) - start))
         handler.end_headers()
         part = body[start:cut]
+        handler.server.sent[-1] = len(part)  # before the client has it, and asks what was sent
         handler.wfile.write(part)
-        handler.server.sent[-1] = len(part)
 
     return answer
 
