@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=1000)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Batch = Annotated[int, Field(ge=1, le=65_536)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=8, le=1024)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["auto", "bf16", "fp32"]
 Backbone = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]  # a name of timm's
-Channels = Annotated[int, Field(ge=8, multiple_of=8)]
+Channels = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
+FROM_A_LIST = Field(strict=False)  # YAML has no tuples
+Size = Annotated[float, Field(ge=0.25, le=4)]
 
 
 class SettingsError(PipelineError):
@@ -34,7 +38,8 @@ class SettingsError(PipelineError):
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # strict: a quoted number is no number, and neither is true.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Data(_Group):
@@ -108,13 +113,13 @@ class Augment(_Group):
 
     enabled: bool
     rotation: Annotated[float, Field(ge=0, le=180)]
-    scale: tuple[Annotated[float, Field(ge=0.25, le=4)], Annotated[float, Field(ge=0.25, le=4)]]
+    scale: Annotated[tuple[Size, Size], FROM_A_LIST]
     shift: Annotated[float, Field(ge=0, le=0.5)]
     flip: Probability
     colour: Annotated[float, Field(ge=0, lt=1)]
     cut: Probability
     occluders: Probability
-    occluder_size: tuple[Fraction, Fraction]
+    occluder_size: Annotated[tuple[Fraction, Fraction], FROM_A_LIST]
 
     @model_validator(mode="after")
     def _ordered(self) -> "Augment":
@@ -130,12 +135,12 @@ class Train(_Group):
 
     adversarial: bool
     game_start: Probability
-    alpha: Annotated[float, Field(ge=0)]
-    beta: Annotated[float, Field(ge=0)]
+    alpha: Weight
+    beta: Weight
     delta: Positive
     epsilon: Positive
     discriminator_features: Annotated[list[Channels], Field(min_length=2, max_length=6)]
-    batch: Count
+    batch: Batch
     steps: Count
     input_sizes: Annotated[list[Side], Field(min_length=1)]
     optimiser: Literal["muon", "adamw", "rmsprop"]
@@ -143,9 +148,9 @@ class Train(_Group):
     encoder_rate: Annotated[float, Field(ge=0, le=1)]
     encoder_frozen: Annotated[int, Field(ge=0, le=6)]
     discriminator_learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Weight
     clip: Positive
-    warmup: Annotated[int, Field(ge=0)]
+    warmup: Annotated[int, Field(ge=0, le=10**9)]
     ema: Annotated[float, Field(ge=0, lt=1)]
     precision: Precision
     deterministic: bool
@@ -171,15 +176,15 @@ class Finder(_Group):
     pretrained: bool
     features: Annotated[list[Channels], Field(min_length=2, max_length=4)]
     input_size: Annotated[int, Field(ge=64, le=1024, multiple_of=32)]
-    batch: Count
+    batch: Batch
     steps: Count
     learning_rate: Positive
     encoder_rate: Annotated[float, Field(ge=0, le=1)]
     encoder_frozen: Annotated[int, Field(ge=0, le=4)]
     edges: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Weight
     clip: Positive
-    warmup: Annotated[int, Field(ge=0)]
+    warmup: Annotated[int, Field(ge=0, le=10**9)]
     ema: Annotated[float, Field(ge=0, lt=1)]
     precision: Precision
     seed: Seed
@@ -283,8 +288,19 @@ def _explain(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "missing":
         return f"{key}: missing"
     said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if detail["type"] in ("float_type", "int_type") and _reads_as_number(detail["input"]):
+        said += ", without quotes; in YAML an exponent has a dot before it, as in 1.0e-3"
     return (
         f"{key} = {detail['input']!r}: {said}"
         if detail["type"] != "value_error"
         else f"{key}: {said}".lstrip(": ")
     )
+
+
+def _reads_as_number(value: object) -> bool:
+    """Is it text that a person would take for a number?"""
+    try:
+        float(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    return True

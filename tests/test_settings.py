@@ -78,6 +78,17 @@ def test_unknown_group_is_named_with_the_allowed_ones(values):
         ({"model__block": "resnet"}, "model.block = 'resnet': ", "'bottleneck', 'basic' or"),
         ({"model__features": [64, 100]}, "model.features.1 = 100: ", "multiple of 8"),
         ({"model__features": [64]}, "model.features = [64]: ", "at least 2"),
+        ({"train__alpha": True}, "train.alpha = True: ", "valid number"),
+        ({"train__alpha": "0.02"}, "train.alpha = '0.02': ", "valid number, without quotes"),
+        ({"train__alpha": "1e-3"}, "train.alpha = '1e-3': ", "as in 1.0e-3"),
+        ({"train__steps": 8000.0}, "train.steps = 8000.0: ", "valid integer"),
+        ({"train__seed": 2**64}, "train.seed = 18446744073709551616: ", "less than 4294967296"),
+        ({"train__learning_rate": 1e308}, "train.learning_rate = 1e+308: ", "equal to 1000"),
+        ({"train__alpha": 1e308}, "train.alpha = 1e+308: ", "equal to 1000"),
+        ({"train__batch": 10**8}, "train.batch = 100000000: ", "equal to 65536"),
+        ({"model__features": [8_000_000, 64]}, "model.features.0 = 8000000: ", "equal to 4096"),
+        ({"model__occlusion": 1}, "model.occlusion = 1: ", "valid boolean"),
+        ({"split__scenes": "yes"}, "split.scenes = 'yes': ", "valid boolean"),
         ({"evaluate__part": "validation"}, "evaluate.part = 'validation': ", "'test' or 'train'"),
     ],
 )
@@ -229,7 +240,7 @@ def test_a_file_without_settings_is_refused_in_one_sentence(content, tmp_path):
         load(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize("name", ["quickstart.args", "gpu.args", "encoder.args"])
+@pytest.mark.parametrize("name", ["quickstart.args", "gpu.args", "hourglass.args"])
 def test_the_overrides_that_come_with_the_project_are_valid(name):
     values = yaml.safe_load(PARAMS.read_text())
     lines = [
