@@ -4,6 +4,7 @@ import argparse
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from io import TextIOWrapper
 
 from pipeline.errors import PipelineError
 
@@ -42,6 +43,9 @@ def main(words: list[str] | None = None) -> int:
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     options = parser.parse_args(words)
+    for stream in (sys.stdout, sys.stderr):  # names of files that are no UTF-8 are written out
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return options.run(options)
     except ModuleNotFoundError as error:

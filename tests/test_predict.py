@@ -2,6 +2,7 @@
 well."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -17,6 +18,7 @@ from PIL import Image
 import untrained
 from conftest import ROOT
 from pipeline.__main__ import main
+from pipeline.commands.predict import alone_in
 from pipeline.data import storage
 from pipeline.data.annotations import load_annotations
 from pipeline.figures import drawn_people
@@ -94,13 +96,13 @@ def photographs(dataset) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def boxes(photographs, tmp_path_factory) -> Path:
-    """Two people in the first photograph, by its name, and one in the second, by its path."""
+    """Two people in the first photograph, by its name and by its path, and one in the second."""
     path = tmp_path_factory.mktemp("boxes") / "boxes.csv"
     rows = [
         "image,x,y,width,height",
         f"{photographs[0].name},50.5,40,60,80",
         f"{photographs[1]},20,30,70,60",
-        f"{photographs[0].name},10,20,90,100",
+        f"{photographs[0]},10,20,90,100",
     ]
     path.write_text("\n".join(rows) + "\n")
     return path
@@ -327,6 +329,50 @@ def test_a_box_beyond_the_photograph_or_far_larger_is_a_failure_of_that_photogra
         words = tmp_path / "a.png", "--out", tmp_path / "none", "--box", *box
         assert "expected numbers, width and height above 0" in predict(model, *words, status=1)
         assert not (tmp_path / "none").exists()
+
+
+def test_a_name_that_is_no_utf_8_a_missing_end_marker_and_a_row_of_nobodys(model, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "whole.jpg")
+    content = (folder / "whole.jpg").read_bytes()
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    try:
+        (folder / odd).write_bytes(content)
+    except OSError:
+        pytest.skip("a file system of UTF-8 names alone")
+    (folder / "no_end.jpg").write_bytes(content[:-2])
+    (folder / "cut.jpg").write_bytes(content[:-200])
+    (folder / "read.me").write_text("no photograph")
+    rows = [f"{each},5,5,30,50" for each in ("whole.jpg", "no_end.jpg", "hole.jpg")]
+    (tmp_path / "boxes.csv").write_text("\n".join(["image,x,y,width,height", *rows]))
+    words = folder, "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.csv"
+    said = program(model, *words, "--min-score", "0", status=1)
+    assert "3 of 4 photographs, " in said
+    assert "boxes.csv, line 4: hole.jpg is none of the 4 photographs" in said
+    assert "left out, neither photographs nor films: 1 .me" in said
+    assert "no_end.jpg: a JPEG without its end marker; every pixel is there" in said
+    assert "cut.jpg: cannot be read: image file is truncated" in said
+    table = pd.read_csv(tmp_path / "out/joints.csv").set_index("image")[["x", "y"]]
+    np.testing.assert_allclose(
+        table.loc[str(folder / "no_end.jpg")], table.loc[str(folder / "whole.jpg")]
+    )
+    assert (tmp_path / "out" / f"{odd}.json").exists()
+
+
+def test_one_prediction_at_a_time_writes_to_a_folder(model, tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    words = tmp_path / "a.png", "--out", tmp_path / "out"
+    with alone_in(tmp_path / "out"):
+        assert "another prediction is writing there" in predict(model, *words, status=1)
+    assert not (tmp_path / "out").exists()
+    predict(model, *words)
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
+        "a.png.json",
+        "a.png.overlay.jpg",
+        "joints.csv",
+    ]
 
 
 def test_a_folder_without_photographs_and_results_that_would_collide(model, tmp_path):

@@ -1,6 +1,6 @@
 """The paper's ablation, from finished experiments: rows of metrics/ablation.csv, and a picture.
 
-    dvc exp run --queue --name ablation $(sed 's/#.*//' ablation.args)
+    dvc exp run --queue --name ablation $(sed 's/#.*//' hourglass.args ablation.args)
     dvc queue start
     python -m pipeline ablation ablation
 

@@ -105,7 +105,7 @@ def said(looked: Looked, least: float) -> str:
 def row(number: int, person: Person) -> list[int | str]:
     """A person's values of COLUMNS."""
     found = len(JOINTS) - int(person.outside.sum())
-    hidden = int((person.hidden & ~person.outside).sum())
+    hidden = int(person.hidden.sum())
     return [number, f"{person.score:.2f}", found, hidden, len(JOINTS) - found]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.commands import joints
+from pipeline.commands.gathering import OVERLAYS
 from pipeline.drawing.overlay import draw_people
 from pipeline.files import written_whole
 from pipeline.film.reading import opened
@@ -19,7 +20,7 @@ from pipeline.film.writing import written_film
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.people import Person
 
-OVERLAY = ".overlay.mp4"  # after a film's name
+OVERLAY = OVERLAYS[1]  # after a film's name
 TABLE = ".joints.csv"
 TOGETHER = 8  # frames in memory at once
 Look = tuple[np.ndarray, list[Person]]  # a frame (H, W, 3) uint8, and who is in it

@@ -11,27 +11,33 @@ photographs also in the boxes that --box and --boxes name.
 import argparse
 import csv
 import json
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
+from tempfile import gettempdir
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from pipeline.commands import coco, film, joints
+from pipeline.commands import boxes, coco, film, joints
+from pipeline.commands.gathering import OVERLAYS, File, gathered, of_other_kinds
 from pipeline.commands.options import add_weights
 from pipeline.drawing.overlay import draw_people
 from pipeline.errors import PipelineError
 from pipeline.files import written_whole
-from pipeline.film.reading import FILMS, FilmError
+from pipeline.film.reading import FilmError
 from pipeline.photographs.estimator import PRECISIONS, PoseEstimator
 from pipeline.photographs.people import Box, BoxError, Person, described
-from pipeline.photographs.reading import MOST_PIXELS, SUFFIXES, PhotographError, read
+from pipeline.photographs.reading import MOST_PIXELS, PhotographError, read
 
-OVERLAY = ".overlay.jpg"  # after a photograph's name
+OVERLAY = OVERLAYS[0]  # after a photograph's name
 FORMATS = ("json", "coco")
 TOGETHER = (
     32  # photographs in memory at once, and no more pixels than the largest single one may have
@@ -39,16 +45,10 @@ TOGETHER = (
 
 
 class Job(NamedTuple):
-    """A photograph, or a film, to look at."""
+    """A photograph to look at."""
 
-    file: Path
-    name: Path  # of its results, below the folder for them
+    file: File
     boxes: list[Box] | None  # of its people; None: they are looked for
-
-    @property
-    def is_film(self) -> bool:
-        """Whether its name is a film's."""
-        return self.file.suffix.lower() in FILMS
 
 
 class Answered(NamedTuple):
@@ -59,70 +59,6 @@ class Answered(NamedTuple):
     people: list[Person]
 
 
-def jobs(
-    paths: Sequence[Path], box: Box | None, boxes: Mapping[str, list[Box]] | None
-) -> list[Job]:
-    """The photographs and films at paths, those of a folder in the order of their names; overlays
-    of an earlier call are none. Raises PipelineError."""
-    files: dict[Path, Path] = {}
-    for path in paths:
-        named = {path: Path(path.name)}
-        if path.is_dir():
-            named = {
-                each: each.relative_to(path)
-                for each in sorted(path.rglob("*"))
-                if each.suffix.lower() in SUFFIXES | FILMS
-                and not each.name.endswith((OVERLAY, film.OVERLAY))
-            }
-            if not named:
-                kinds = ", ".join(sorted(SUFFIXES | FILMS))
-                raise PipelineError(f"{path}: no photographs or films in this folder ({kinds})")
-        for file, name in named.items():
-            if files.setdefault(name, file) != file:
-                raise PipelineError(
-                    f"{files[name]} and {file} would have the same results, {name}: ask for one"
-                )
-    if boxes is None:
-        return [Job(file, name, [box] if box else None) for name, file in files.items()]
-    result = [
-        Job(file, name, boxes.get(str(file), boxes.get(file.name))) for name, file in files.items()
-    ]
-    if all(job.boxes is None for job in result):
-        raise PipelineError(f"the boxes' column image names none of the {len(result)} photographs")
-    return result
-
-
-def read_boxes(path: Path) -> dict[str, list[Box]]:
-    """Boxes by the photograph's name, from a CSV file with the columns image, x, y, width and
-    height, px: a row a person.
-
-    Raises PipelineError.
-    """
-    needed = ["image", *Box._fields]
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            table = csv.DictReader(lines, strict=True)
-            missing = [name for name in needed if name not in (table.fieldnames or ())]
-            if missing:
-                raise PipelineError(
-                    f"{path}: no column {', '.join(missing)}; expected {', '.join(needed)}"
-                )
-            rows = [(table.line_num, row) for row in table]
-    except (OSError, ValueError, csv.Error) as error:
-        raise PipelineError(f"{path}: cannot be read as CSV: {error}") from None
-    boxes: dict[str, list[Box]] = {}
-    for line, row in rows:
-        image, values = row["image"], [row[name] for name in Box._fields]
-        try:
-            boxes.setdefault(image, []).append(Box.of([float(value) for value in values]))
-        except (TypeError, ValueError, BoxError):
-            found = ", ".join(str(value) for value in values)
-            raise PipelineError(
-                f"{path}, line {line}: expected numbers, width and height above 0; found {found}"
-            ) from None
-    return boxes
-
-
 def batches(
     wanted: Sequence[Job], failed: dict[Path, str]
 ) -> Iterator[list[tuple[Job, np.ndarray]]]:
@@ -131,11 +67,11 @@ def batches(
     pixels = 0
     for job in wanted:
         try:
-            image = read(job.file)
+            image = read(job.file.path)
             for box in job.boxes or ():
                 box.check(image)
         except (PhotographError, BoxError) as error:
-            failed[job.file] = str(error)
+            failed[job.file.path] = str(error)
             continue
         size = image.shape[0] * image.shape[1]
         if batch and (len(batch) == TOGETHER or pixels + size > MOST_PIXELS):
@@ -149,9 +85,9 @@ def batches(
 
 def save(folder: Path, job: Job, image: np.ndarray, answered: Answered, plain: bool) -> None:
     """Write the picture of a photograph's people and, if `plain`, their JSON file."""
-    target = folder / job.name
+    target = folder / job.file.name
     if plain:
-        said = {"image": str(job.file)} | described(answered.size, answered.people)
+        said = {"image": str(job.file.path)} | described(answered.size, answered.people)
         write(target.with_name(f"{target.name}.json"), as_json(said))
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
     picture = draw_people(image, answered.people)
@@ -171,14 +107,15 @@ def as_json(value: object) -> bytes:
 
 
 def table(answered: Sequence[Answered]) -> bytes:
-    """joints.csv: a row a photograph, person and joint; people count from 1."""
+    """joints.csv: a row a photograph, person and joint; people count from 1. Bytes of a file's
+    name that are no UTF-8 are written out, as in \\udce9."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", *joints.COLUMNS))
     for file, _, people in answered:
         for number, person in enumerate(people, 1):
             writer.writerows((file, *row) for row in joints.rows(number, person))
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -243,7 +180,7 @@ def look_at(
                 [image for _, image in batch], [job.boxes for job, _ in batch], options.min_score
             )
             for (job, image), people in zip(batch, found, strict=True):
-                answered.append(Answered(job.file, image.shape[1::-1], people))
+                answered.append(Answered(job.file.path, image.shape[1::-1], people))
                 save(options.out, job, image, answered[-1], options.format == "json")
             bar.update(len(batch) + len(failed) - unread)
             unread = len(failed)
@@ -260,27 +197,51 @@ def run(options: argparse.Namespace) -> int:
     """Exit status: 0, or 1 where a photograph or a film could not be read."""
     if options.min_score is not None and not 0 <= options.min_score <= 1:
         raise PipelineError(f"--min-score {options.min_score}: expected a number from 0 to 1")
-    box = Box.of(options.box) if options.box else None
-    boxes = read_boxes(options.boxes) if options.boxes else None
-    wanted = jobs(options.paths, box, boxes)
-    films = [job for job in wanted if job.is_film]
-    photographs = [job for job in wanted if not job.is_film]
-    if any(job.boxes is not None for job in films):
+    files, left_out = gathered(options.paths)
+    told = boxes_given(options, files)
+    films = [file for file in files if file.is_film]
+    photographs = [Job(file, told.boxes.get(file.path)) for file in files if not file.is_film]
+    if any(file.path in told.boxes for file in films):
         raise PipelineError(
             "--box and --boxes are for photographs: in a film people are looked for"
         )
     estimator = PoseEstimator.load(options.weights, options.precision)
     failed: dict[Path, str] = {}
-    if photographs:
-        look_at(photographs, estimator, options, failed)
-    for job in films:
-        try:
-            frames = film.predict_film(
-                job.file, options.out, job.name, estimator, options.min_score
-            )
-            print(f"{job.file}, {frames} frames: {options.out / job.name}{film.OVERLAY}")
-        except FilmError as error:
-            failed[job.file] = str(error)
-    for file, reason in failed.items():
-        print(f"error: {file}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
+    with alone_in(options.out):
+        if photographs:
+            look_at(photographs, estimator, options, failed)
+        for path, name in films:
+            try:
+                frames = film.predict_film(path, options.out, name, estimator, options.min_score)
+                print(f"{path}, {frames} frames: {options.out / name}{film.OVERLAY}")
+            except FilmError as error:
+                failed[path] = str(error)
+    if left_out:
+        print(of_other_kinds(left_out))
+    wrong = [f"{path}: {reason}" for path, reason in failed.items()] + told.unmatched
+    for each in wrong:
+        print(f"error: {each}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other predictions out of a folder for results. Raises PipelineError where one is in."""
+    # Elsewhere, so that nothing is left among the results.
+    name = sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    lock = FileLock(Path(gettempdir()) / f"adversarial-posenet-{name}.lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise PipelineError(
+            f"{folder}: another prediction is writing there; wait for it, or name another folder"
+        ) from None
+
+
+def boxes_given(options: argparse.Namespace, files: Sequence[File]) -> boxes.Given:
+    """The boxes that --box or --boxes gives these files. Raises PipelineError."""
+    if options.boxes:
+        return boxes.given(options.boxes, boxes.read(options.boxes), files)
+    box = [Box.of(options.box)] if options.box else None
+    return boxes.Given({file.path: box for file in files} if box else {}, [])
