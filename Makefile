@@ -27,8 +27,9 @@ test: $(READY)
 bench: $(READY)
 	TQDM_DISABLE=1 python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
-bench-peer: $(PEER_READY)
-	$(PEER)/bin/python -m benchmarks.mediapipe_pose $(ARGS)
+bench-peer: $(READY) $(PEER_READY)
+	python -m pipeline export --onnx $(PEER)/generator.onnx
+	$(PEER)/bin/python -m benchmarks.mediapipe_pose $(PEER)/generator.onnx $(ARGS)
 
 publish: $(READY)
 	rm -rf weights

@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from benchmarks import growth, parts
-from benchmarks.machine import cpu
+from benchmarks.machine import bf16, cpu
 from pipeline.device import default_device, device_name
 from pipeline.settings import load
 
@@ -65,6 +65,7 @@ def machine(device: torch.device) -> dict[str, str | int | float]:
     return {
         "device": device_name(device),
         "cpu": cpu(),
+        "bf16": bf16(),
         "cores": os.cpu_count() or 1,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(terse=True),

@@ -2,7 +2,7 @@
 
 MediaPipe (V. Bazarevsky et al., BlazePose, 2020) is what one would install instead. It finds its
 person by itself, so it gets the whole photograph, and also the box around the annotated joints that
-ours gets.
+ours gets. Ours is the exported model, as whoever only predicts has it.
 """
 
 import argparse
@@ -24,11 +24,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.machine import cpu
+from benchmarks.machine import bf16, cpu
 from pipeline.data.annotations import load_annotations
 from pipeline.errors import PipelineError
 from pipeline.evaluation import metrics
 from pipeline.geometry import Geometry
+from pipeline.photographs.estimator import PoseEstimator
 from pipeline.settings import load
 from pipeline.skeleton import JOINTS
 
@@ -98,13 +99,33 @@ def read(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def measure(paths: list[Path], points: np.ndarray, geometry: Geometry) -> list[dict]:
-    """A row a variant, with a call's median time; photographs annotated by points (N, 14, 2)."""
+def seconds_of_ours(
+    estimator: PoseEstimator, image: np.ndarray, points: np.ndarray
+) -> dict[str, float]:
+    """Seconds of a call for everybody in a photograph (H, W, 3) RGB, and for the person annotated
+    by points (14, 2) in the box around them, by input."""
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    box = [*low, *np.maximum(high - low, 1)]
+    seconds = {}
+    for source, boxes in (("photograph", None), ("box", [[box]])):
+        start = time.perf_counter()
+        estimator.find([image], boxes)
+        seconds[source] = time.perf_counter() - start
+    return seconds
+
+
+def measure(
+    paths: list[Path], points: np.ndarray, geometry: Geometry, estimator: PoseEstimator
+) -> tuple[list[dict], dict[str, float]]:
+    """A row a variant of MediaPipe's, with a call's median time, and such times of ours by input;
+    photographs annotated by points (N, 14, 2)."""
     first = read(paths[0])
     poses = {each: open_pose(*each, first) for each in product(MODELS, CONFIDENCES)}
     variants = list(product(MODELS, INPUTS, CONFIDENCES))
     found = {each: np.full(points.shape, np.nan) for each in variants}
     seconds = {each: np.empty(len(paths)) for each in variants}
+    ours: dict[str, list[float]] = {source: [] for source in INPUTS}
+    seconds_of_ours(estimator, first, points[0])  # the first call is slow here too
     corners, sides = replace(geometry, crop_scale=1.0).pixel_boxes(
         points
     )  # ours without the margin
@@ -117,11 +138,14 @@ def measure(paths: list[Path], points: np.ndarray, geometry: Geometry) -> list[d
             joints, spent = find(poses[model, confidence], view)
             found[model, source, confidence][i] = joints + offset
             seconds[model, source, confidence][i] = spent
+        for source, spent in seconds_of_ours(estimator, image, points[i]).items():
+            ours[source].append(spent)
     name = f"MediaPipe Pose {version('mediapipe')}"
-    return [
+    rows = [
         row(name, *each, found[each], points, 1e3 * float(np.median(seconds[each])))
         for each in variants
     ]
+    return rows, {source: 1e3 * float(np.median(spent)) for source, spent in ours.items()}
 
 
 def row(
@@ -131,7 +155,7 @@ def row(
     confidence: float | None,
     found: np.ndarray,
     points: np.ndarray,
-    milliseconds: float | None = None,
+    milliseconds: float,
 ) -> dict:
     """Joints found, NaN where nobody was, measured against annotated ones; both (N, 14, 2), px."""
     valid = ~np.isnan(points).any(axis=-1)
@@ -161,7 +185,7 @@ def use_one_core() -> dict:
     cores = 1 if hasattr(os, "sched_setaffinity") else os.cpu_count()  # macOS cannot
     if cores == 1:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    return {"cpu": cpu(), "cores": os.cpu_count(), "cores_used": cores}
+    return {"cpu": cpu(), "bf16": bf16(), "cores": os.cpu_count(), "cores_used": cores}
 
 
 def table(rows: list[dict]) -> str:
@@ -181,6 +205,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("data"), metavar="FOLDER", help="default: data"
     )
+    parser.add_argument("model", type=Path, metavar="ONNX", help="ours, as `export` writes it")
     options = parser.parse_args()
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")
@@ -197,11 +222,20 @@ def main() -> None:
     images = list(split.image[some])
     geometry = load().cache.geometry
     machine = use_one_core()
+    files = [data / "lspet/images" / image for image in images]
+    peers, milliseconds = measure(files, points[some], geometry, PoseEstimator.load(options.model))
     rows = [
-        row("ours", "generator", source, None, our_joints(data / file, images), points[some])
+        row(
+            "ours",
+            "generator",
+            source,
+            None,
+            our_joints(data / file, images),
+            points[some],
+            milliseconds[source],
+        )
         for source, file in OURS.items()
-    ]
-    rows += measure([data / "lspet/images" / image for image in images], points[some], geometry)
+    ] + peers
     RESULT.parent.mkdir(exist_ok=True)
     result = {"photographs": len(some), "machine": machine, "rows": rows}
     RESULT.write_text(json.dumps(result, indent=2) + "\n")

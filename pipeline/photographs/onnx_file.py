@@ -2,6 +2,7 @@
 whole pictures."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,20 @@ def opened(path: Path) -> tuple[onnxruntime.InferenceSession, Mapping[str, str]]
             " and, beside it, the finder's"
         )
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = cores()
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return session, session.get_modelmeta().custom_metadata_map
     except Exception as error:  # noqa: BLE001  onnxruntime raises many of its own
         reason = str(error).partition("\n")[0]
         raise OnnxError(f"{path}: not a network of this pipeline: {reason}") from None
+
+
+def cores() -> int:
+    """How many this process may use: onnxruntime by itself takes all that the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # macOS lacks it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def planes(pixels: np.ndarray) -> np.ndarray:
