@@ -72,6 +72,13 @@ def joints(
     return (points + 0.5) * (side / size) + corner - 0.5, scores, hidden
 
 
+def refined(box: np.ndarray, points: np.ndarray, image: Image.Image) -> np.ndarray:
+    """A box, each edge halfway to where its joints say that it is, within the photograph."""
+    extent = np.concatenate([points.min(0), points.max(0)])
+    middle = np.clip((box + extent) / 2, 0, np.array(image.size * 2) - 1.0)
+    return middle if (middle[2:] - middle[:2] >= 1).all() else box
+
+
 def score(judgement: dict, peak: float, scores: np.ndarray) -> float:
     """How likely it is that somebody is there."""
     odds = [np.log(value / (1 - value)) for value in np.clip([peak, scores.mean()], 1e-4, 1 - 1e-4)]
@@ -85,6 +92,7 @@ def main(generator_path: str, finder_path: str, photograph: str) -> None:
     found = []
     for box, peak in people(finder, image, of_finder["settings"]["finder"]["input_size"]):
         points, scores, _ = joints(generator, image, box, said["settings"]["cache"])
+        box = refined(box, points, image)
         found.append((score(said["judgement"], peak, scores), box, points, scores))
     for sure, box, points, scores in sorted(found, key=lambda each: -each[0]):
         if sure < said["judgement"]["least"]:

@@ -24,6 +24,7 @@ def main() -> None:
     groups = near_duplicates(hashes, settings.split.near_duplicate_bits)
     if settings.split.scenes:
         pairs = scenes.read(scenes.same_scene(settings.data.name))
+        print(f"{len(pairs):,} pairs of photographs are known to show one scene")
         groups = scenes.joined(groups, scenes.numbered(pairs, names))
     parts = split(groups, settings.split.validation, settings.split.test, settings.split.seed)
     with paths.SPLIT.open("w", newline="") as file:

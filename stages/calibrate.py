@@ -30,7 +30,7 @@ def main() -> None:
         print("warning: nobody is found in validation mosaics; train the finder longer")
     print(
         f"people of a score of {judgement.least:.2f} or more are told of; joints are hidden from"
-        f" {judgement.hidden:.2f} on, outside the picture below {judgement.outside:.2f}"
+        f" {judgement.hidden:.2f} on, outside the picture up to {judgement.outside:.2f}"
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.mosaics import protocol
 from pipeline.mosaics.album import Album
 from pipeline.networks import checkpoint, encoder
 from pipeline.settings import load
+from pipeline.tracking import store
 from pipeline.tracking.provenance import digest
 from pipeline.tracking.run import named, training_run
 from stages import stage
@@ -33,7 +34,7 @@ def main() -> None:
     tags = {"device": device_name(device)} | {
         f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()
     }
-    with training_run(settings, tags=tags, resumed=False, network="finder") as run:
+    with training_run(settings, tags=tags, resumed=False, network=store.FINDER) as run:
         history: list[dict[str, float]] = []
 
         def report(step: int, metrics: dict[str, float]) -> None:

@@ -23,11 +23,11 @@ from pipeline.training.state import TrainingState
 
 @pytest.fixture(scope="module")
 def small():
-    """The default settings with small networks."""
+    """The default settings with small networks, from nothing."""
     return parts.changed(
         settings.load(parts.ROOT / "params.yaml"),
         cache={"input_size": 64, "heatmap_size": 16},
-        model={"features": [16, 16, 16]},
+        model={"encoder": "hourglass", "pretrained": False, "features": [16, 16, 16]},
         train={"input_sizes": [64], "batch": 4, "precision": "fp32"},
     )
 

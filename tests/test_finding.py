@@ -8,7 +8,7 @@ import oracle
 import untrained
 from conftest import CPU
 from pipeline.finder_training import loop
-from pipeline.finding.boxes import LEAST, MOST, Found, decode, overlaps, suppressed
+from pipeline.finding.boxes import LEAST, MOST, Found, decode, overlaps, refined, suppressed
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.finding.finder import RARE, Finder
 from pipeline.finding.views import find, scaled, view
@@ -50,6 +50,19 @@ def test_overlap_is_intersection_over_union():
     )
     np.testing.assert_allclose(overlaps(a, others), [[1, 2 / 6, 0, 0]])
     assert overlaps(a, others[:0]).shape == (1, 0)
+
+
+def test_a_box_moves_halfway_to_its_joints_and_stays_in_the_picture():
+    boxes = np.array([[(10, 20), (50, 80)], [(60, 10), (90, 60)], [(0, 0), (8, 8)]], float)
+    joints = np.empty((3, 14, 2))
+    joints[0] = [(20, 30)] * 13 + [(40, 90)]  # extents 20, 30 to 40, 90
+    joints[1] = [(80, -30)] * 13 + [(130, 40)]  # beyond the right and the upper edge
+    joints[2] = [(-30, 4)] * 14  # nothing of it would be left in the picture
+    moved = refined(boxes, joints, (100, 85))
+    np.testing.assert_allclose(moved[0], [(15, 25), (45, 84)])  # 85, where the last pixel is 84
+    np.testing.assert_allclose(moved[1], [(70, 0), (99, 50)])
+    np.testing.assert_allclose(moved[2], boxes[2])
+    assert refined(boxes[:0], joints[:0], (100, 85)).shape == (0, 2, 2)
 
 
 def test_of_boxes_that_overlap_the_best_one_is_left():

@@ -14,7 +14,7 @@ import untrained
 from pipeline.data.crops import Predictions
 from pipeline.evaluation.protocol import Evaluation, plain
 from pipeline.judging import observation, protocol
-from pipeline.judging.fit import UNJUDGED, best_threshold, fitted
+from pipeline.judging.fit import UNJUDGED, best_threshold, fitted, level
 from pipeline.judging.observation import Observed, observe
 from pipeline.mosaics import protocol as mosaics
 from pipeline.photographs.estimator import Candidates, PoseEstimator, distinct
@@ -89,6 +89,12 @@ def test_unjudged_is_the_finders_own_peak_and_leaves_nobody_out():
     scores = UNJUDGED.score(centres, np.random.default_rng(0).random((3, 14)))
     np.testing.assert_allclose(scores, centres)
     assert UNJUDGED.least == 0
+
+
+def test_the_level_worked_by_hand():
+    values = np.array([0.5, 0.1, 0.4, 0.2, 0.3])
+    assert level(values, 0.4) == 0.2 and level(values, 0.59) == 0.2 and level(values, 1) == 0.5
+    assert level(values, 0.19) == 0 and level(np.empty(0), 0.5) == 0
 
 
 def test_the_best_threshold_worked_by_hand():
@@ -198,7 +204,7 @@ def test_the_thresholds_of_joints_worked_by_hand():
     centres, right = np.array([0.9, 0.8, 0.3, 0.2]), np.array([True, True, False, False])
     peaks = rng.uniform(0.5, 0.9, (4, 14))
     peaks[:2, :2], peaks[:2, 2], peaks[2:] = 0.3, 0.01, 0.05
-    peaks[0, 3], peaks[1, 1] = 0.45, 0.95  # the least in sight, and one of four cut off
+    peaks[0, 3:6], peaks[1, 1] = (0.45, 0.4, 0.48), 0.95  # the least in sight, one of four cut off
     truth = np.zeros((4, 14, 2))
     truth[:, 2] = truth[2:] = np.nan
     shown = np.isfinite(truth).all(-1)
@@ -211,7 +217,7 @@ def test_the_thresholds_of_joints_worked_by_hand():
     annotated[:, 2] = False  # neither this low peak of a covered joint counts ...
     hidden[:, 7:], annotated[:, 7:] = 0.65, False  # ... nor these high ones of uncovered joints
     judgement = fitted(observed, evaluation_of(hidden, covered, annotated))
-    assert judgement.hidden == 0.6 and judgement.outside == 0.3
+    assert judgement.hidden == 0.6 and judgement.outside == 0.45  # up to it 2 of 22 in sight
     scores = judgement.score(centres, peaks)
     assert (scores[:2] > scores[2:].max()).all()
     assert judgement.least == pytest.approx(scores[:2].min())  # both, and nobody else

@@ -23,7 +23,10 @@ TINY = {
     "model": {
         "encoder": "hourglass", "pretrained": False, "block": "basic", "features": [8, 16],
     },
+    "split": {"scenes": False},
+    "augment": {"cut": 0},
     "train": {
+        "optimiser": "muon", "learning_rate": 0.003, "game_start": 0.75, "precision": "auto",
         "input_sizes": [32], "steps": 60, "batch": 8, "warmup": 2, "ema": 0.9, "log_every": 5,
         "validate_every": 20,
     },

@@ -1,7 +1,7 @@
 """Twelve pictures with one to five people: photographs of LSPet's test part in drawn scenery.
 
-The photographs show one person each, which was looked at; where people are is known from their
-annotation.
+The photographs show one person each, which was looked at, with ten joints annotated or more; where
+people are is known from these.
 """
 
 from pathlib import Path
@@ -15,18 +15,18 @@ from pipeline.figures.drawn_people import scenery
 
 WIDTH, HEIGHT, GAP = 640, 420, 12
 PICTURES = (  # LSPet's numbers, from left to right
-    (1153,),
-    (7949,),
-    (7780, 6749),
-    (7002, 2389),
-    (8345, 1548),
-    (2525, 4946, 5116),
-    (6148, 8785, 239),
-    (7080, 2642, 9637),
-    (5504, 2641, 8261, 4215),
-    (3114, 7671, 9640, 6597),
-    (344, 5106, 2618, 9906, 8316),
-    (4814, 3757, 8761, 7995, 577),
+    (7863,),
+    (9891,),
+    (6256, 4304),
+    (2518, 7907),
+    (1734, 3017),
+    (5519, 9333, 4917),
+    (3612, 135, 2514),
+    (2189, 8965, 6230),
+    (4092, 3221, 2728, 9340),
+    (3451, 2985, 6309, 9013),
+    (2533, 1002, 1700, 5974, 4446),
+    (5345, 4384, 1332, 1213, 6026),
 )
 
 

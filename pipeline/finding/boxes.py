@@ -1,5 +1,6 @@
 """Boxes of people: read from the finder's maps, compared, and suppressed where they overlap."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -45,6 +46,18 @@ def suppressed(found: Found, overlap: float = OVERLAP) -> Found:
     kept = cv2.dnn.NMSBoxes(plain.tolist(), found.scores.tolist(), 0.0, overlap)
     chosen = np.sort(np.asarray(kept, dtype=int).ravel())
     return Found(found.boxes[chosen], found.scores[chosen])
+
+
+def refined(boxes: np.ndarray, joints: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Boxes (K, 2, 2) in a picture of this width and height, each edge halfway to where the joints
+    (K, 14, 2) that were found in it say that it is; never beyond the picture, or below 1 px.
+
+    The finder sees all of a picture small, the joints are found in a close look at each person.
+    """
+    extents = np.stack([joints.min(axis=1), joints.max(axis=1)], axis=1)
+    middle = np.clip((boxes + extents) / 2, 0, np.asarray(size) - 1.0)
+    is_box = (middle[:, 1] - middle[:, 0] >= 1).all(axis=-1)
+    return np.where(is_box[:, None, None], middle, boxes)
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -11,13 +11,14 @@ from pipeline.skeleton import JOINTS
 
 # Before anything is known: the finder's own peak, nobody left out.
 UNJUDGED = Judgement(bias=0.0, centre=1.0, joints=0.0, least=0.0, hidden=0.0, outside=0.0)
+WRONGLY = 0.1  # share of the joints in sight that may be said to be outside the picture
 NEVER = 2.0  # above any peak: without the occlusion task no joint is said to be hidden
 
 
 def fitted(observed: Observed, evaluation: Evaluation) -> Judgement:
     """The judgement by which the scores of candidates in mosaics are as likely as they say (a
-    logistic regression), and each threshold serves best: of people by recall and precision together
-    (F1), of hidden joints and of those that are cut off likewise.
+    logistic regression), and each threshold serves best: of people and of hidden joints by recall
+    and precision together (F1), of joints that are cut off by what it costs of those in sight.
 
     evaluation: of crops, under occluders. Two candidates are made up, one as sure as can be and
     right, one the opposite, so that there is a judgement even where few are found.
@@ -34,15 +35,20 @@ def fitted(observed: Observed, evaluation: Evaluation) -> Judgement:
     occlusion = evaluation.predictions_covered.hidden
     peaks, seen, unseen = observed.predictions.scores, observed.shown, observed.unseen
     hidden = best_threshold(occlusion[annotated & ~covered], occlusion[annotated & covered])
-    outside = best_threshold(-peaks[seen], -peaks[unseen])
     return Judgement(
         bias=bias,
         centre=centre,
         joints=joints,
         least=best_score(ranked(scores, observed.right, observed.people)),
         hidden=hidden or NEVER,
-        outside=0.0 if outside is None else -outside,
+        outside=level(peaks[seen], WRONGLY) if unseen.any() else 0.0,
     )
+
+
+def level(values: np.ndarray, share: float) -> float:
+    """Up to which of values (N,), in [0, 1], no more than a share of them lie; 0 below them all."""
+    lowest = np.sort(values)[: int(share * len(values))]
+    return float(lowest[-1]) if len(lowest) else 0.0
 
 
 def best_threshold(others: np.ndarray, wanted: np.ndarray) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.data.crops import Crops, Predictions, batches, cut_out
 from pipeline.errors import PipelineError
-from pipeline.finding.boxes import Found
+from pipeline.finding.boxes import Found, refined
 from pipeline.finding.views import Maps, find
 from pipeline.geometry import Geometry
 from pipeline.photographs.judgement import Judgement
@@ -40,7 +40,7 @@ class Network(Protocol):
 class Candidates(NamedTuple):
     """Boxes in a photograph that may be people's, and the joints in them; best first."""
 
-    boxes: np.ndarray  # (K, 2, 2), first and last corner, px
+    boxes: np.ndarray  # (K, 2, 2), first and last corner, px, as of `boxes.refined`
     centres: np.ndarray  # (K,), the finder's peaks, in [0, 1]
     predictions: Predictions  # of K people
     scores: np.ndarray  # (K,), in [0, 1], as of `Judgement.score`
@@ -144,8 +144,8 @@ class PoseEstimator:
         predictions = self.predict([images[i] for i in within], corners)
         parts = np.cumsum([0, *counts])
         return [
-            self._judged(each, predictions.part(slice(first, last)))
-            for each, first, last in zip(found, parts[:-1], parts[1:], strict=True)
+            self._judged(each, predictions.part(slice(first, last)), image.shape[1::-1])
+            for image, each, first, last in zip(images, found, parts[:-1], parts[1:], strict=True)
         ]
 
     def best(self, images: Sequence[np.ndarray], candidates: Sequence[Candidates]) -> Predictions:
@@ -167,13 +167,12 @@ class PoseEstimator:
             done.append(self.network.predict(crops, np.arange(len(crops))))
         return Predictions.concatenated(done)
 
-    def _judged(self, found: Found, predictions: Predictions) -> Candidates:
+    def _judged(self, found: Found, predictions: Predictions, size: tuple[int, int]) -> Candidates:
+        boxes = refined(found.boxes, predictions.points, size)
         scores = self.judgement.score(found.scores, predictions.scores)
         order = np.argsort(-scores, kind="stable")
         kept = order[distinct(predictions.points[order])]
-        return Candidates(
-            found.boxes[kept], found.scores[kept], predictions.part(kept), scores[kept]
-        )
+        return Candidates(boxes[kept], found.scores[kept], predictions.part(kept), scores[kept])
 
     def _person(
         self, image: np.ndarray, box: Box, joints: Predictions, score: float | None

@@ -164,7 +164,7 @@ def find(paths: Sequence[Path], workers: int | None = None) -> list[Pair]:
     """All pairs of one scene among photographs in JPEG, in their order.
 
     The result does not depend on the number of workers. Takes about 0.1 s of a core a photograph,
-    and for 10,000 of them 3 GB. Raises SceneError at an unreadable photograph.
+    and for 10,000 of them 4.5 GB. Raises SceneError at an unreadable photograph.
     """
 
     def described(path: Path) -> Features:
