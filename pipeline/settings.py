@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, le=1000)]
-Weight = Annotated[float, Field(ge=0, le=1000)]
+Positive = Annotated[float, Field(gt=0, le=1e30)]  # what single precision can still reckon with
+Weight = Annotated[float, Field(ge=0, le=1e30)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Batch = Annotated[int, Field(ge=1, le=65_536)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

@@ -27,7 +27,12 @@ def small():
     return parts.changed(
         settings.load(parts.ROOT / "params.yaml"),
         cache={"input_size": 64, "heatmap_size": 16},
-        model={"encoder": "hourglass", "pretrained": False, "features": [16, 16, 16]},
+        model={
+            "encoder": "hourglass",
+            "pretrained": False,
+            "block": "basic",
+            "features": [16, 16, 16],
+        },
         train={"input_sizes": [64], "batch": 4, "precision": "fp32"},
     )
 
