@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
 from pipeline.paths import PARAMS
@@ -254,12 +255,13 @@ def load(path: Path | str = PARAMS) -> Settings:
     Raises SettingsError naming each wrong key, its value and what is allowed.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        # As DVC reads and writes it: YAML 1.2, where 1e-05 is a number.
+        values = YAML(typ="safe", pure=True).load(Path(path).read_text())
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: no such file; run this from the root of the repository"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise SettingsError(
@@ -289,7 +291,7 @@ def _explain(detail: Mapping[str, Any]) -> str:
         return f"{key}: missing"
     said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if detail["type"] in ("float_type", "int_type") and _reads_as_number(detail["input"]):
-        said += ", without quotes; in YAML an exponent has a dot before it, as in 1.0e-3"
+        said += ", without quotes"
     return (
         f"{key} = {detail['input']!r}: {said}"
         if detail["type"] != "value_error"

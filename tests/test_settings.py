@@ -80,7 +80,7 @@ def test_unknown_group_is_named_with_the_allowed_ones(values):
         ({"model__features": [64]}, "model.features = [64]: ", "at least 2"),
         ({"train__alpha": True}, "train.alpha = True: ", "valid number"),
         ({"train__alpha": "0.02"}, "train.alpha = '0.02': ", "valid number, without quotes"),
-        ({"train__alpha": "1e-3"}, "train.alpha = '1e-3': ", "as in 1.0e-3"),
+        ({"train__alpha": "1e-3"}, "train.alpha = '1e-3': ", "valid number, without quotes"),
         ({"train__steps": 8000.0}, "train.steps = 8000.0: ", "valid integer"),
         ({"train__seed": 2**64}, "train.seed = 18446744073709551616: ", "less than 4294967296"),
         (
@@ -155,6 +155,13 @@ def test_values_that_contradict_each_other_are_named(values, change, words):
 )
 def test_values_at_the_edge_of_the_checks_are_accepted(values, change):
     assert check(changed(values, **change), "some.yaml")
+
+
+@pytest.mark.parametrize("written", ["1e-05", "1e+30", "1.0e-3", "0x10"])
+def test_a_number_is_read_as_dvc_writes_it(tmp_path, written):
+    path, text = tmp_path / "params.yaml", PARAMS.read_text()
+    path.write_text(re.sub(r"(?m)^  alpha: [^ ]+", f"  alpha: {written}", text))
+    assert load(path).train.alpha == (16 if written == "0x10" else float(written))
 
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path):

@@ -21,7 +21,7 @@ from pipeline.tracking.store import PREFIX
 SERVING = Path(__file__).parents[1] / "commands" / "serving.py"
 PACKAGES = (  # that a served model needs
     "array-api-compat", "mlflow", "numpy", "opencv-python-headless", "pillow", "pillow_heif",
-    "pydantic", "pyyaml", "safetensors", "simplejpeg", "timm", "torch", "tqdm",
+    "pydantic", "ruamel.yaml", "safetensors", "simplejpeg", "timm", "torch", "tqdm",
 )  # fmt: skip
 
 
