@@ -80,17 +80,16 @@ def given(path: Path, rows: Sequence[Row], files: Sequence[File]) -> Given:
     written, make no difference. Raises PipelineError where a name is several photographs', or no
     row names any.
     """
-    owners: dict[str, dict[Path, File]] = defaultdict(dict)
-    for file in files:
-        for name in (str(file.name), str(file.path), os.path.abspath(file.path)):
-            owners[_plain(name)][file.path] = file
+    whole: dict[str, dict[Path, File]] = defaultdict(dict)
     alone: dict[str, dict[Path, File]] = defaultdict(dict)
     for file in files:
+        for name in (str(file.name), str(file.path), os.path.abspath(file.path)):
+            whole[_plain(name)][file.path] = file
         alone[_plain(file.path.name)][file.path] = file
     boxes: dict[Path, list[Box]] = {}
     unmatched = []
     for line, image, box in rows:
-        named = owners.get(_plain(image)) or alone.get(_plain(image)) or {}
+        named = whole.get(_plain(image)) or alone.get(_plain(image)) or {}
         if len(named) > 1:
             raise PipelineError(
                 f"{path}, line {line}: {image} is the name of {len(named)} photographs; write one"

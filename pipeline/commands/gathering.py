@@ -44,19 +44,23 @@ def gathered(paths: Sequence[Path]) -> Gathered:
     for path in paths:
         asked = [File(path, Path(path.name))]
         if path.is_dir():
-            inside = [file for file in below(path) if not file.name.endswith(OVERLAYS)]
-            wanted = [file for file in inside if is_wanted(file)]
-            left_out.update(file.suffix.lower() for file in set(inside) - set(wanted))
-            asked = [File(file, file.relative_to(path)) for file in wanted]
+            asked = []
+            for file in below(path):
+                if file.name.endswith(OVERLAYS):
+                    continue
+                if is_wanted(file):
+                    asked.append(File(file, file.relative_to(path)))
+                else:
+                    left_out[file.suffix.lower()] += 1
             if not asked:
                 raise PipelineError(
                     f"{path}: no photographs or films in this folder; {of_other_kinds(left_out)}"
                 )
-        for file in asked:
-            if found.setdefault(file.name, file).path != file.path:
+        for each in asked:
+            if found.setdefault(each.name, each).path != each.path:
                 raise PipelineError(
-                    f"{found[file.name].path} and {file.path} would have the same results,"
-                    f" {file.name}: ask for one"
+                    f"{found[each.name].path} and {each.path} would have the same results,"
+                    f" {each.name}: ask for one"
                 )
     return Gathered(list(found.values()), left_out)
 

@@ -3,7 +3,8 @@ whole pictures."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,10 @@ class OnnxEstimator:
     def __init__(self, path: Path):
         """Raises OnnxError."""
         self.session, said = opened(path)
-        try:
+        with _known_as("generator", path):
             self.settings = json.loads(said["settings"])
             self.geometry = Geometry.of(self.settings["cache"])
             self.judgement = Judgement.of(json.loads(said["judgement"]))
-        except (KeyError, TypeError, ValueError, JudgementError) as error:
-            raise OnnxError(f"{path}: not a generator of this pipeline: {error}") from None
 
     def predict(self, crops: Crops, indices: np.ndarray) -> Predictions:
         """Joints of some crops in one batch."""
@@ -55,16 +54,23 @@ class OnnxFinder:
     def __init__(self, path: Path):
         """Raises OnnxError."""
         self.session, said = opened(path)
-        try:
+        with _known_as("finder", path):
             self.settings = json.loads(said["settings"])
             self.input_size = self.settings["finder"]["input_size"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise OnnxError(f"{path}: not a finder of this pipeline: {error}") from None
 
     def maps(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centres (B, h, h), in [0, 1], and edges (B, 4, h, h) of views (B, S, S, 3) uint8."""
         centres, edges = self.session.run(FINDER_OUTPUTS, {INPUT: planes(views)})
         return centres, edges
+
+
+@contextmanager
+def _known_as(network: str, path: Path) -> Iterator[None]:
+    """Read what a file says of itself as that network's. Raises OnnxError where it is another's."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, JudgementError) as error:
+        raise OnnxError(f"{path}: not a {network} of this pipeline: {error}") from None
 
 
 def opened(path: Path) -> tuple[onnxruntime.InferenceSession, Mapping[str, str]]:
