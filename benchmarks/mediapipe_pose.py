@@ -28,7 +28,7 @@ from benchmarks.machine import bf16, cpu
 from pipeline.data.annotations import load_annotations
 from pipeline.errors import PipelineError
 from pipeline.evaluation import metrics
-from pipeline.geometry import Geometry
+from pipeline.geometry import Geometry, extent
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.settings import load
 from pipeline.skeleton import JOINTS
@@ -104,7 +104,7 @@ def seconds_of_ours(
 ) -> dict[str, float]:
     """Seconds of a call for everybody in a photograph (H, W, 3) RGB, and for the person annotated
     by points (14, 2) in the box around them, by input."""
-    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    low, high = extent(points)
     box = [*low, *np.maximum(high - low, 1)]
     seconds = {}
     for source, boxes in (("photograph", None), ("box", [[box]])):

@@ -1,11 +1,16 @@
 """The device that everything runs on: its name, its arithmetic, and the way to its memory."""
 
 import contextlib
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+
+# Of glibc's malloc.h, for mallopt.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def default_device() -> torch.device:
@@ -18,6 +23,17 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def keep_memory() -> None:
+    """Let this process keep what it frees, for what it allocates next; where malloc is glibc's.
+
+    As a rule glibc gives large blocks back to the kernel at once, which then clears every page of
+    the next ones: 250,000 pages in a training step at 192 px, a third of its time.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,5 +1,6 @@
-"""Files and folders that are whole or not there."""
+"""Files and folders that are whole or not there, and what is in a file."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,6 +30,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         _remove(beside)
         _remove(old)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remove(path: Path) -> None:

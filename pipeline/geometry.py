@@ -100,8 +100,13 @@ def person_boxes(points: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarr
 
     The side is `scale` times the larger extent of the joints, and at least 8 px.
     """
-    low, high = np.nanmin(points, axis=1), np.nanmax(points, axis=1)
+    low, high = extent(points)
     return (low + high) / 2, np.maximum(scale * (high - low).max(axis=-1), 8.0)
+
+
+def extent(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and largest x, y (..., 2) of points (..., J, 2), NaN left out."""
+    return np.nanmin(points, axis=-2), np.nanmax(points, axis=-2)
 
 
 def transform(affines: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.data import storage
+from pipeline.device import keep_memory
 from pipeline.evaluation import protocol
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.judging import protocol as people
@@ -18,6 +19,7 @@ from stages import stage
 
 @stage
 def main() -> None:
+    keep_memory()
     settings = load()
     network, finder = CropEstimator.load(paths.WEIGHTS), PeopleFinder.load(paths.FINDER)
     split, crops = pd.read_csv(paths.SPLIT), storage.load(paths.CROPS, network.geometry)

@@ -7,9 +7,11 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.data import storage, targets
+from pipeline.device import keep_memory
 from pipeline.drawing.curves import pck_curves
 from pipeline.evaluation import protocol, results
 from pipeline.evaluation.metrics import MEASURES
+from pipeline.files import digest
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.judging import protocol as people
 from pipeline.mosaics.album import Album
@@ -19,13 +21,13 @@ from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.judgement import Judgement
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
-from pipeline.tracking.provenance import digest
 from pipeline.tracking.run import evaluation_run, named
 from stages import stage
 
 
 @stage
 def main() -> None:
+    keep_memory()
     settings = load()
     part = settings.evaluate.part
     estimator = CropEstimator.load(paths.WEIGHTS)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline import paths
-from pipeline.device import default_device, device_name
+from pipeline.device import default_device, device_name, keep_memory
+from pipeline.files import digest
 from pipeline.finder_training.loop import train
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.mosaics import protocol
@@ -14,13 +15,13 @@ from pipeline.mosaics.album import Album
 from pipeline.networks import checkpoint, encoder
 from pipeline.settings import load
 from pipeline.tracking import store
-from pipeline.tracking.provenance import digest
 from pipeline.tracking.run import named, training_run
 from stages import stage
 
 
 @stage
 def main() -> None:
+    keep_memory()
     settings, device = load(), default_device()
     split, dataset = pd.read_csv(paths.SPLIT), paths.dataset(settings.data.name)
     made_by: dict[str, dict] = {

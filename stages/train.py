@@ -5,14 +5,14 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.data import storage, targets
-from pipeline.device import default_device, deterministic, device_name
+from pipeline.device import default_device, deterministic, device_name, keep_memory
 from pipeline.drawing.curves import learning_curves
 from pipeline.evaluation import protocol, results
+from pipeline.files import digest
 from pipeline.networks import checkpoint, encoder
 from pipeline.networks.estimator import CropEstimator
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
-from pipeline.tracking.provenance import digest
 from pipeline.tracking.run import named, training_run
 from pipeline.training.batches import Photographs
 from pipeline.training.loop import train
@@ -22,6 +22,7 @@ from stages import stage
 
 @stage
 def main() -> None:
+    keep_memory()
     settings, device = load(), default_device()
     split = pd.read_csv(paths.SPLIT)
     crops = storage.load(paths.CROPS, settings.cache.geometry)

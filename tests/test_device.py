@@ -1,9 +1,13 @@
 """The device: bf16 where it is wanted, determinism for a while only."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from conftest import CPU
+from conftest import CPU, ROOT
 from pipeline.device import autocast, deterministic, upload
 
 
@@ -38,3 +42,23 @@ def test_determinism_is_asked_of_torch_for_the_time_of_the_training_only():
 def test_a_cpu_uploads_nothing():
     tensor = torch.ones(3)
     assert upload(tensor, CPU) is tensor
+
+
+FAULTS = """
+import resource, torch
+from pipeline.device import keep_memory
+keep_memory()
+faults = []
+for _ in range(40):
+    torch.empty(2**24).fill_(1.0)  # 64 MiB: 16,384 pages of 4 KiB
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[-1] - faults[19])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
+def test_memory_that_is_freed_is_used_again() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert int(done.stdout) < 1000  # pages; 330,000 where each tensor's are new

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from conftest import ROOT, environment, git, sh
-from pipeline.tracking.provenance import digest
+from pipeline.files import digest
 
 TINY = {
     "data": {"name": "figures", "count": 40},

@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 import servers
 from conftest import ROOT, git
 from pipeline import settings
+from pipeline.files import digest
 from pipeline.tracking import registry
 from pipeline.tracking import run as tracking_run
-from pipeline.tracking.provenance import digest
 from pipeline.tracking.run import Run, evaluation_run, training_run
 from pipeline.tracking.store import VIEW, TrackingError, alone, open_store, tracking_uri
 

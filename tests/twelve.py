@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.data.annotations import load_annotations
 from pipeline.figures.drawn_people import scenery
+from pipeline.geometry import extent
 
 WIDTH, HEIGHT, GAP = 640, 420, 12
 PICTURES = (  # LSPet's numbers, from left to right
@@ -66,5 +67,5 @@ def _picture(dataset: Path, points: np.ndarray, number: int) -> Picture:
         people.append((points[name - 1] + 0.5) * (np.array(size) / (width, height)) - 0.5)
         people[-1] += (left, top)
     joints = np.stack(people)
-    boxes = np.stack([np.nanmin(joints, axis=1), np.nanmax(joints, axis=1)], axis=1)
+    boxes = np.stack(extent(joints), axis=1)
     return Picture(pixels, boxes, joints)

@@ -14,6 +14,7 @@ from numpy.random import Generator
 
 from pipeline.figures.drawn_people import scenery
 from pipeline.finding.views import resized
+from pipeline.geometry import extent
 from pipeline.mosaics.album import Album
 from pipeline.skeleton import FLIP, JOINTS
 
@@ -140,7 +141,7 @@ def background(rng: Generator, album: Album, size: tuple[int, int]) -> np.ndarra
         index = int(rng.integers(len(album.images)))
         image, joints = album.images[index], album.joints[index]
         height, width = image.shape[:2]
-        low, high = np.nanmin(joints, axis=0), np.nanmax(joints, axis=0)
+        low, high = extent(joints)
         room = 0.15 * (high - low).max() + 4  # hands, feet and hair reach beyond the joints
         free = {
             "left": (np.array([0, 0]), np.array([low[0] - room, height])),

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from pipeline.data.crops import batches
 from pipeline.finding.boxes import Found
 from pipeline.finding.views import Maps, find
+from pipeline.geometry import extent
 from pipeline.mosaics.album import Album
 from pipeline.mosaics.composition import Scene, compose
 from pipeline.mosaics.measures import (
@@ -58,10 +59,7 @@ def in_photographs(found: Sequence[Found], album: Album) -> dict[str, Any]:
 
     Others who are seen count as invented, so recall alone says something.
     """
-    people = [
-        np.stack([np.nanmin(joints, axis=0), np.nanmax(joints, axis=0)])[None]
-        for joints in album.joints
-    ]
+    people = [np.stack(extent(joints))[None] for joints in album.joints]
     first = match([Found(boxes[:1], scores[:1]) for boxes, scores in found], people)
     return shares(match(found, people)) | {"best": first.right.sum() / first.people}
 

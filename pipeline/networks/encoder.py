@@ -1,7 +1,6 @@
 """An encoder that has seen pictures: a timm backbone as the way down of the first hourglass."""
 
 from collections.abc import Sequence
-from hashlib import file_digest
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pipeline.errors import PipelineError
+from pipeline.files import digest
 from pipeline.networks.layers import MEAN, SCALE, Block, convolution
 
 # timm is imported where it is used: it takes a second, and the paper's network needs none of it.
@@ -142,8 +142,7 @@ def pretrained_file(name: str) -> Path:
 def provenance(name: str) -> dict[str, str]:
     """The file of a backbone's ImageNet weights: its name and SHA-256. Raises EncoderError."""
     file = pretrained_file(name)
-    with file.open("rb") as content:
-        return {"file": file.name, "sha256": file_digest(content, "sha256").hexdigest()}
+    return {"file": file.name, "sha256": digest(file)}
 
 
 def packaged_weights(name: str, file: Path) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
-"""Where a result comes from: code, experiment, command, and digests."""
+"""Where a result comes from: code, experiment and command."""
 
-import hashlib
 import json
 import os
 import re
@@ -8,19 +7,12 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import yaml
 
 from pipeline.paths import PARAMS, STAGES
 
 CODE = ("pipeline", "stages", str(PARAMS), str(STAGES))
-
-
-def digest(path: Path | str) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def origin() -> dict[str, str]:

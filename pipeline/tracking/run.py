@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from pipeline.files import digest
 from pipeline.paths import PARAMS
 from pipeline.settings import Settings
-from pipeline.tracking.provenance import digest, flat, origin, run_name
+from pipeline.tracking.provenance import flat, origin, run_name
 from pipeline.tracking.store import (
     GENERATOR,
     PREFIX,

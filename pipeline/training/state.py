@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline import paths
 from pipeline.errors import PipelineError
-from pipeline.files import written_whole
+from pipeline.files import digest, written_whole
 from pipeline.networks.discriminators import ConfidenceDiscriminator, PoseDiscriminator
 from pipeline.networks.generator import Generator
 from pipeline.settings import Settings
@@ -99,12 +99,10 @@ def fingerprint(settings: Mapping) -> str:
 
     A training that was killed goes on only where both are the same.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in dependencies("train"):
-        digest.update(path.as_posix().encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
+        found.update(f"{path.as_posix()} {digest(path)}".encode())
+    return found.hexdigest()[:16]
 
 
 def dependencies(stage: str) -> list[Path]:
