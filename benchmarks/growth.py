@@ -16,6 +16,7 @@ from pipeline.data import storage
 from pipeline.data.annotations import image_paths
 from pipeline.data.crops import Crops
 from pipeline.evaluation.protocol import evaluate
+from pipeline.paths import DATASET
 from pipeline.settings import Settings, load
 from pipeline.training.batches import Photographs
 
@@ -54,7 +55,7 @@ def cache_rows(settings: Settings) -> list[Row]:
     result = []
     for count in (2500, 5000, 10_000):
         with tempfile.TemporaryDirectory(dir=ROOT / ".dvc" / "tmp") as folder:
-            dataset = first(ROOT / "data" / "lspet", count, Path(folder) / "set")
+            dataset = first(ROOT / DATASET, count, Path(folder) / "set")
             build = partial(storage.build, dataset, Path(folder) / "cache", settings.cache.geometry)
             (seconds,) = race(build, rounds=1)
         result.append(Row(f"cache, {count} photographs", count / seconds, nan, "images/s", nan, ""))

@@ -210,19 +210,19 @@ def main() -> None:
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")
     data = options.data
-    for needed in ("split.csv", "lspet/joints.mat", "lspet/images", *OURS.values()):
+    for needed in ("split.csv", "dataset/joints.mat", "dataset/images", *OURS.values()):
         if not (data / needed).exists():
             raise PipelineError(f"{data / needed} is missing: run `dvc repro` first")
 
     split = pd.read_csv(data / "split.csv")
-    points = load_annotations(data / "lspet/joints.mat")[0]
+    points = load_annotations(data / "dataset/joints.mat")[0]
     if len(split) != len(points):
         raise PipelineError(f"{data}/split.csv is not LSPet's: run `dvc repro` first")
     some = np.flatnonzero(split.part == "test")[: options.limit]
     images = list(split.image[some])
     geometry = load().cache.geometry
     machine = use_one_core()
-    files = [data / "lspet/images" / image for image in images]
+    files = [data / "dataset/images" / image for image in images]
     peers, milliseconds = measure(files, points[some], geometry, PoseEstimator.load(options.model))
     rows = [
         row(

@@ -26,6 +26,7 @@ from pipeline.networks import heatmaps
 from pipeline.networks.estimator import CropEstimator, decode, inputs
 from pipeline.networks.generator import Generator
 from pipeline.networks.layers import normalise
+from pipeline.paths import DATASET
 from pipeline.settings import Settings
 from pipeline.settings import check as checked
 from pipeline.training.batches import Photographs, training_batch
@@ -115,7 +116,7 @@ def full_size(settings: Settings) -> Settings:
 
 def cache_stage() -> list[Row]:
     """The whole stage on the real LSPet, start included, and what libjpeg-turbo alone takes."""
-    dataset = ROOT / "data" / "lspet"
+    dataset = ROOT / DATASET
     if not dataset.is_dir():
         raise FileNotFoundError(f"{dataset} is missing: run `dvc repro download` first")
     paths = image_paths(dataset)
@@ -145,7 +146,7 @@ def cache_stage() -> list[Row]:
 def stage_folder(folder: Path, dataset: Path) -> Path:
     """A folder in which a stage finds params.yaml and the data set, and nothing else."""
     (folder / "data").mkdir()
-    (folder / "data" / "lspet").symlink_to(dataset)
+    (folder / DATASET).symlink_to(dataset)
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     return folder
 

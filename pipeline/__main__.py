@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "the trained generator as an ONNX file",
     "ablation": "the paper's ablation, from finished experiments",
     "scenes": "photographs of one scene in LSPet, looked for anew",
+    "track": "what a tracking store lacks because it was away",
     "lsp": "the trained generator measured on LSP's test images",
 }
 # What shows that an extra is there: `demo`, and `train`, which all but prediction by an ONNX file

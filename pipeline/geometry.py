@@ -7,7 +7,7 @@ the person's box and a margin around it, room for augmentation; the input is its
 pixel covers stride x stride pixels of the input.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -107,6 +107,12 @@ def person_boxes(points: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarr
 def extent(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The smallest and largest x, y (..., 2) of points (..., J, 2), NaN left out."""
     return np.nanmin(points, axis=-2), np.nanmax(points, axis=-2)
+
+
+def within(points: np.ndarray, size: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Which of points (..., 2) lie in a picture of this width and height; NaN does not."""
+    inside = (points >= -0.5) & (points < np.asarray(size) - 0.5)
+    return np.asarray(inside.all(axis=-1))
 
 
 def transform(affines: np.ndarray, points: np.ndarray) -> np.ndarray:

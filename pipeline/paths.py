@@ -7,7 +7,7 @@ PARAMS = Path("params.yaml")
 STAGES = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 
-DATA = Path("data")
+DATASET = Path("data/dataset")  # photographs and annotations, in LSPet's layout
 CROPS = Path("data/cache")
 HEATMAPS = Path("data/heatmaps.npz")
 SPLIT = Path("data/split.csv")
@@ -26,11 +26,6 @@ PCKH_CURVE = Path("metrics/pckh_curve.csv")
 FINDER_MEASURES = Path("metrics/finder.json")
 FINDER_CURVE = Path("metrics/finder_curve.csv")
 ABLATION = Path("metrics/ablation.csv")
-
-
-def dataset(name: str) -> Path:
-    """The photographs and annotations of a data set, in LSPet's layout."""
-    return DATA / name
 
 
 def measures(part: str) -> Path:

@@ -16,7 +16,7 @@ from stages import stage
 @stage
 def main() -> None:
     settings = load()
-    dataset, geometry = paths.dataset(settings.data.name), settings.cache.geometry
+    dataset, geometry = paths.DATASET, settings.cache.geometry
     hashes = storage.build(dataset, paths.CROPS, geometry)
     targets.save(paths.HEATMAPS, targets.targets_of(storage.load(paths.CROPS, geometry)))
 

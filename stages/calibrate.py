@@ -13,18 +13,16 @@ from pipeline.judging.fit import UNJUDGED, fitted
 from pipeline.mosaics.album import Album
 from pipeline.networks.estimator import CropEstimator
 from pipeline.photographs.estimator import PoseEstimator
-from pipeline.settings import load
 from stages import stage
 
 
 @stage
 def main() -> None:
     keep_memory()
-    settings = load()
     network, finder = CropEstimator.load(paths.WEIGHTS), PeopleFinder.load(paths.FINDER)
     split, crops = pd.read_csv(paths.SPLIT), storage.load(paths.CROPS, network.geometry)
     indices = np.flatnonzero(split.part == "validation")
-    album = Album.read(paths.dataset(settings.data.name), indices)
+    album = Album.read(paths.DATASET, indices)
     observed = people.in_mosaics(PoseEstimator(network, UNJUDGED, finder), album)
     judgement = fitted(observed, protocol.evaluate(network, crops, indices))
     judgement.save(paths.JUDGEMENT)

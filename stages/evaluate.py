@@ -21,7 +21,7 @@ from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.judgement import Judgement
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
-from pipeline.tracking.run import evaluation_run, named
+from pipeline.tracking.run import evaluation_run, named, observing
 from stages import stage
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     split = pd.read_csv(paths.SPLIT)
     evaluation = protocol.evaluate(estimator, crops, np.flatnonzero(split.part == part))
     measured = protocol.measure(evaluation)
-    album = Album.read(paths.dataset(settings.data.name), evaluation.indices)
+    album = Album.read(paths.DATASET, evaluation.indices)
     whole = PoseEstimator(
         estimator, Judgement.load(paths.JUDGEMENT), PeopleFinder.load(paths.FINDER)
     )
@@ -55,34 +55,36 @@ def main() -> None:
     ):
         results.prediction_table(predictions, evaluation).to_csv(path, index=False)
 
-    made_by = estimator.settings
-    with evaluation_run(made_by, paths.WEIGHTS, paths.LEARNING_CURVE) as run:
-        run.log(made_by["train"]["steps"], named(part, measured))
-        run.tag("data.sha256", digest(paths.CROPS / "crops.npy"))
-        for file in (
-            paths.LOCK,
-            paths.details(part),
-            paths.PREDICTIONS,
-            paths.PREDICTIONS_WITHOUT_BOX,
-            paths.FINDER,
-            paths.JUDGEMENT,
-        ):
-            if file.is_file():
-                run.file(file)
-        run.figure(pck_curves(curves["pck_0.2"]), "pictures/pck_curve.png")
-        pictures.log(run, part, evaluation, estimator, crops, targets.load(paths.HEATMAPS))
-        known: dict[str, dict] = {part: measured}
-        if paths.measures("validation").is_file():
-            validation = json.loads(paths.measures("validation").read_text())
-            known = {"validation": validation} | known
-            # Weights that were pulled have no model in this store yet.
-            registry.keep(run, paths.WEIGHTS, made_by, validation, crops.originals)
-        registry.describe(run, estimator, split, known)
-        page = pictures.page(part, made_by, measured, curves, evaluation, crops)
-        run.text(page, "report.html")
-        address = run.place("report.html")
     print(f"{part}: {len(evaluation.indices)} photographs\n{results.table(measured)}")
-    print(f"\nOpen the report in a browser:  {address}\nBrowse the run:                {run.hint}")
+
+    made_by = estimator.settings
+    with observing():
+        with evaluation_run(made_by, paths.WEIGHTS, paths.LEARNING_CURVE) as run:
+            run.log(made_by["train"]["steps"], named(part, measured))
+            run.tag("data.sha256", digest(paths.CROPS / "crops.npy"))
+            for file in (
+                paths.LOCK,
+                paths.details(part),
+                paths.PREDICTIONS,
+                paths.PREDICTIONS_WITHOUT_BOX,
+                paths.FINDER,
+                paths.JUDGEMENT,
+            ):
+                if file.is_file():
+                    run.file(file)
+            run.figure(pck_curves(curves["pck_0.2"]), "pictures/pck_curve.png")
+            pictures.log(run, part, evaluation, estimator, crops, targets.load(paths.HEATMAPS))
+            known: dict[str, dict] = {part: measured}
+            if paths.measures("validation").is_file():
+                validation = json.loads(paths.measures("validation").read_text())
+                known = {"validation": validation} | known
+                # Weights that were pulled have no model in this store yet.
+                registry.keep(run, paths.WEIGHTS, made_by, validation, crops.originals)
+            registry.describe(run, estimator, split, known)
+            page = pictures.page(part, made_by, measured, curves, evaluation, crops)
+            run.text(page, "report.html")
+        print(f"\nOpen the report in a browser:  {run.place('report.html')}")
+        print(f"Browse the run:                {run.hint}")
 
 
 if __name__ == "__main__":

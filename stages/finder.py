@@ -23,7 +23,7 @@ from stages import stage
 def main() -> None:
     keep_memory()
     settings, device = load(), default_device()
-    split, dataset = pd.read_csv(paths.SPLIT), paths.dataset(settings.data.name)
+    split, dataset = pd.read_csv(paths.SPLIT), paths.DATASET
     made_by: dict[str, dict] = {
         "data": {"name": settings.data.name},
         "finder": settings.finder.model_dump(),

@@ -22,10 +22,10 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    *words: str, folder: Path, log: Path, ready: str
+    *words: str, folder: Path, log: Path, ready: str, port: int | None = None
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """`mlflow WORDS...` in a folder, once its path `ready` answers: its address and its process."""
-    port = free_port()
+    port = port or free_port()
     address = f"http://127.0.0.1:{port}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with log.open("w") as file:

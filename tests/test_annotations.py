@@ -86,6 +86,19 @@ def test_a_variable_that_holds_no_numbers_is_refused(save):
 
 
 @pytest.mark.parametrize(
+    ("joints", "said"),
+    [
+        (np.ones((14, 3, 2)) + 1j, "complex"),
+        (np.where(np.arange(3)[:, None] == 1, 20_001.0, np.ones((14, 3, 2))), "20,000 px"),
+        (np.where(np.arange(3)[:, None] == 0, -1e30, np.ones((14, 3, 2))), "20,000 px"),
+    ],
+)
+def test_numbers_that_are_no_places_are_refused(save, joints, said):
+    with pytest.raises(AnnotationError, match=rf"joints\.mat.*({said})"):
+        load_annotations(save(joints=joints))
+
+
+@pytest.mark.parametrize(
     "content", [None, b"<html>moved</html>" * 20], ids=["absent", "a web page"]
 )
 def test_what_is_no_matlab_file_is_refused(tmp_path, content):

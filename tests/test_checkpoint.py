@@ -92,6 +92,15 @@ def test_the_settings_are_read_without_the_weights(path):
     assert checkpoint.read_settings(path) == SETTINGS
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(path, generator, value):
+    with torch.no_grad():
+        generator.stacks[0].heads[0].maps.bias[3] = value
+    checkpoint.save(path, generator, SETTINGS)
+    with pytest.raises(checkpoint.WeightsError, match=r"\.safetensors: .*not finite"):
+        checkpoint.load(path)
+
+
 @pytest.mark.parametrize("read", [checkpoint.read_settings, checkpoint.load])
 def test_a_missing_file_is_answered_with_the_command_that_brings_it(tmp_path, read):
     path = tmp_path / "generator.safetensors"

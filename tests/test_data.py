@@ -2,13 +2,14 @@
 place, clean failures."""
 
 import shutil
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 from torch.testing import assert_close
 
 from conftest import GEOMETRY
@@ -234,11 +235,35 @@ def test_all_unreadable_photographs_are_listed_and_nothing_is_left(copy, tmp_pat
     with pytest.raises(DataError) as error:
         storage.build(copy, tmp_path / "cache", GEOMETRY, workers=2)
     first, *lines = str(error.value).splitlines()
-    assert first == "3 unreadable photographs:"
+    assert first == "3 photographs cannot be used:"
     assert [line.split(": ")[0] for line in lines] == [
         str(images / f"im0000{n}.jpg") for n in (1, 4, 6)
     ]
     assert files(tmp_path / "cache") == []
+
+
+def test_people_none_of_whose_joints_lies_in_their_photograph_are_listed(copy, tmp_path):
+    joints = loadmat(copy / "joints.mat")["joints"].astype(float)
+    joints[:, :2, [1, 4]] += 5000
+    savemat(copy / "joints.mat", {"joints": joints})
+    with pytest.raises(DataError) as error:
+        storage.build(copy, tmp_path / "cache", GEOMETRY, workers=1)
+    first, *lines = str(error.value).splitlines()
+    assert first == "2 photographs cannot be used:" and "im00002.jpg: of " in lines[0]
+    assert lines[1].endswith("no joint lies in it") and files(tmp_path / "cache") == []
+
+
+def test_a_crop_around_a_long_photograph_takes_memory_of_the_order_of_the_photograph():
+    long = np.zeros((60, 30_000, 3), dtype=np.uint8)
+    long[:, 20_000:] = 200
+    tracemalloc.start()  # OpenCV's arrays are NumPy's, which are counted
+    cut = crop(long, np.array([0, -14_970]), 30_000, 300)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26  # the square with its borders would have 2.7e9 bytes
+    row = cut.astype(int).max(axis=0)[:, 0]
+    assert (row[205:] > 50).all() and (row[:195] == 0).all()  # two thirds of the way
+    assert set(np.flatnonzero(cut.any(axis=(1, 2)))) <= {149, 150, 151}
 
 
 def test_another_number_of_photographs_than_annotations_is_refused(copy, tmp_path):

@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 
 from conftest import LSPET, ROOT
-from pipeline.sources.lspet import MANIFEST, MIRRORS, README, fetch_lspet, manifest
+from pipeline.sources import lspet
+from pipeline.sources.lspet import DESCRIPTION, MANIFEST, MIRRORS, fetch_lspet, manifest
 from pipeline.sources.transfer import CHUNK, DownloadError
 
 _noise = random.Random(0)
 FILES = {f"images/im{index:05d}.jpg": _noise.randbytes(150_000) for index in range(1, 5)}
 FILES["joints.mat"] = _noise.randbytes(5_000)
 EXPECTED = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
-OUTPUT = FILES | {"README.txt": README.read_bytes()}
+OUTPUT = FILES | {"README.txt": DESCRIPTION.read_bytes()}
 EXTRA = {"README.txt": b"another text", "image_resize.ipynb": b"{}", "images/notes.txt": b"-"}
 
 
@@ -125,12 +126,12 @@ def server(monkeypatch):
 
 @pytest.fixture
 def fetch(tmp_path):
-    """fetch(addresses...) into data/lspet."""
+    """fetch(addresses...) into data/dataset."""
 
     def run(*mirrors: str, **options) -> None:
         options = {"timeout": 5.0, "pause": 0.01, "expected": EXPECTED} | options
         fetch_lspet(
-            tmp_path / "data" / "lspet", partial=tmp_path / "partial", mirrors=mirrors, **options
+            tmp_path / "data" / "dataset", partial=tmp_path / "partial", mirrors=mirrors, **options
         )
 
     return run
@@ -148,8 +149,8 @@ def parts(tmp_path: Path) -> list[int]:
 
 def assert_whole(tmp_path: Path) -> None:
     """The data set is there, byte for byte, and nothing else is."""
-    assert contents(tmp_path / "data" / "lspet") == OUTPUT
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["lspet"]
+    assert contents(tmp_path / "data" / "dataset") == OUTPUT
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["dataset"]
     assert [path.name for path in (tmp_path / "partial").iterdir()] == ["lock"]
 
 
@@ -243,7 +244,7 @@ def test_killed_process_leaves_its_part_and_nothing_else(tmp_path, server, fetch
         "fetch_lspet(Path(sys.argv[1]), partial=Path(sys.argv[2]), mirrors=[sys.argv[3]],"
         "expected={})"
     )
-    arguments = [str(tmp_path / "data" / "lspet"), str(tmp_path / "partial"), address]
+    arguments = [str(tmp_path / "data" / "dataset"), str(tmp_path / "partial"), address]
     child = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
     )
@@ -254,7 +255,7 @@ def test_killed_process_leaves_its_part_and_nothing_else(tmp_path, server, fetch
     child.wait()
     [have] = parts(tmp_path)
     assert 0 < have <= CUT
-    assert not (tmp_path / "data" / "lspet").exists()
+    assert not (tmp_path / "data" / "dataset").exists()
     fetch(address)
     assert_whole(tmp_path)
     assert server.seen[-1]["Range"] == f"bytes={have}-"
@@ -341,6 +342,29 @@ def linked() -> bytes:
     return buffer.getvalue()
 
 
+def test_a_pipe_or_a_device_among_the_files_of_a_folder_is_not_read(tmp_path, fetch):
+    folder = tmp_path / "copy"
+    for name, content in without(IMAGE).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    for make in (
+        lambda: os.mkfifo(folder / IMAGE),
+        lambda: (folder / IMAGE).symlink_to("/dev/zero"),
+    ):
+        make()
+        with pytest.raises(DownloadError, match=f"1 are missing: {IMAGE}"):
+            fetch(archive=str(folder))
+        (folder / IMAGE).unlink()
+
+
+def test_a_member_that_would_fill_the_disk_is_refused(tmp_path, fetch, monkeypatch):
+    monkeypatch.setattr(lspet, "LARGEST", 100_000)
+    (tmp_path / "large.zip").write_bytes(GOOD)
+    with pytest.raises(DownloadError, match="has 150,000 bytes, expected at most 100,000"):
+        fetch(archive=str(tmp_path / "large.zip"))
+    assert not (tmp_path / "data" / "dataset").exists()
+
+
 def without(name: str) -> dict[str, bytes]:
     return {key: value for key, value in FILES.items() if key != name}
 
@@ -403,14 +427,14 @@ def test_every_attempt_is_listed_when_all_fail(tmp_path, server, fetch):
 
 
 def test_existing_folder_is_kept_on_failure_and_replaced_on_success(tmp_path, server, fetch):
-    old = tmp_path / "data" / "lspet" / "old.txt"
+    old = tmp_path / "data" / "dataset" / "old.txt"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    leftover = tmp_path / "data" / ".lspet.part" / "new"  # of a run that was killed
+    leftover = tmp_path / "data" / ".dataset.part" / "new"  # of a run that was killed
     leftover.mkdir(parents=True)
     with pytest.raises(DownloadError):
         fetch(server.add("/gone.zip", status(404)))
-    assert contents(tmp_path / "data") == {"lspet/old.txt": b"old"}
+    assert contents(tmp_path / "data") == {"dataset/old.txt": b"old"}
     fetch(server.add("/a.zip", serves()))
     assert_whole(tmp_path)
 
@@ -435,7 +459,7 @@ def test_wrong_local_copy_does_not_fall_back_to_the_mirrors(tmp_path, server, fe
     for source, word in (
         (wrong, "missing"),
         (tmp_path / "nothing.zip", "no such file"),
-        (README, "zip archive"),
+        (DESCRIPTION, "zip archive"),
     ):
         with pytest.raises(DownloadError, match=word) as caught:
             fetch(good, archive=str(source))
@@ -443,6 +467,30 @@ def test_wrong_local_copy_does_not_fall_back_to_the_mirrors(tmp_path, server, fe
     assert server.seen == []
     assert wrong.exists()
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_data_set_that_is_there_is_checked_and_taken_without_network(tmp_path, server, fetch):
+    here = tmp_path / "lspet"
+    for name, content in FILES.items():
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_bytes(content)
+    fetch(server.add("/gone.zip", status(404)), here=here)
+    assert_whole(tmp_path)
+    assert server.seen == [] and contents(here) == FILES
+
+
+def test_what_is_there_but_is_not_the_data_set_is_left_and_the_mirrors_are_asked(
+    tmp_path, server, fetch, capsys
+):
+    here = tmp_path / "lspet"
+    here.mkdir()
+    (here / "thesis.txt").write_text("all of it")
+    fetch(server.add("/a.zip", serves()), here=here)
+    assert_whole(tmp_path)
+    assert contents(here) == {"thesis.txt": b"all of it"}
+    assert (
+        f"{here} is not taken, and left as it is: joints.mat is missing" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("inside", [".", ".dvc/tmp/exps/x"])
@@ -492,7 +540,7 @@ def test_manifest_names_the_whole_data_set():
     assert sums["joints.mat"] == "cc66465117888d9f43aac78c15c4548e37df5022640a193f2002fd084cba13ef"
     assert len(set(sums.values())) == 10_001  # no two files are equal
     lines = lzma.decompress(MANIFEST.read_bytes()).decode().splitlines()
-    assert f"{hashlib.sha256(README.read_bytes()).hexdigest()}  README.txt" in lines
+    assert f"{hashlib.sha256(DESCRIPTION.read_bytes()).hexdigest()}  README.txt" in lines
     assert len(MIRRORS) == 2 and all(url.startswith("https://") for url in MIRRORS)
 
 

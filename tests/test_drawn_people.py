@@ -2,13 +2,20 @@
 say."""
 
 import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from scipy.io import loadmat
 
+from conftest import ROOT
 from pipeline import PipelineError
 from pipeline.figures import drawn_people
 from pipeline.figures.canvas import BODY, COVER, FINE, LIMB, SCENE, Canvas, blob, box
@@ -275,3 +282,21 @@ def test_an_existing_folder_is_left_alone(tmp_path):
     with pytest.raises(PipelineError):
         drawn_people.write(tmp_path / "set", 2, 0, workers=1)
     assert (tmp_path / "set/mine").read_text() == "kept" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a dead parent's children")
+def test_who_is_killed_while_drawing_leaves_no_process_behind(tmp_path):
+    code = "import sys; from pathlib import Path; from pipeline.figures.drawn_people import write\n"
+    code += "write(Path(sys.argv[1]), 5000, 0, workers=2)"
+    command = [sys.executable, "-c", code, str(tmp_path / "set")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
+        parent, deadline = psutil.Process(process.pid), time.monotonic() + 60
+        while len(list((tmp_path / ".set.part/images").glob("*.jpg"))) < 10:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        workers = parent.children()
+        process.send_signal(signal.SIGKILL)
+    assert len(workers) >= 2
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive

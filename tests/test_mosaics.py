@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import oracle
 from pipeline.finder_training import losses
 from pipeline.finding.boxes import Found, decode
+from pipeline.geometry import within
 from pipeline.mosaics import measures, protocol
 from pipeline.mosaics.album import Album
 from pipeline.mosaics.composition import (
@@ -19,7 +20,6 @@ from pipeline.mosaics.composition import (
     background,
     cells,
     compose,
-    within,
 )
 from pipeline.skeleton import JOINTS
 

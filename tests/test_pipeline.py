@@ -95,6 +95,22 @@ def reproduced(project) -> Path:
     return project
 
 
+@pytest.mark.parametrize("name", ["mine", "../notes", "lspet"])
+def test_a_folder_of_ones_own_stays_whatever_data_set_is_named(project, name):
+    text, own = (project / "params.yaml").read_text(), (project / "data" / name).resolve()
+    own.mkdir(parents=True)
+    (own / "thesis.txt").write_text("all of it")
+    try:
+        (project / "params.yaml").write_text(text.replace("name: figures", f"name: {name}"))
+        command = ["dvc", "repro", "download"]
+        printed = sh(project, "env", "LSPET_ARCHIVE=nothing.zip", *command, fails=True)
+    finally:
+        (project / "params.yaml").write_text(text)
+    assert f"data.name = '{name}'" in printed or "nothing.zip: no such file" in printed
+    assert [path.name for path in own.iterdir()] == ["thesis.txt"]
+    shutil.rmtree(own)
+
+
 def test_an_experiment_in_a_temporary_folder_leaves_run_and_pictures_in_the_main_repository(
     project,
 ):
@@ -320,7 +336,7 @@ def test_lsp_images_are_measured_with_the_same_weights(reproduced, tmp_path):
     part."""
     from scipy.io import loadmat, savemat
 
-    source = reproduced / "data/figures"
+    source = reproduced / "data/dataset"
     joints = loadmat(source / "truth.mat")["joints"]
     count = joints.shape[2]
     (tmp_path / "images").mkdir()

@@ -116,9 +116,9 @@ def test_a_comparison_counts_and_names_what_changed():
 
 
 def test_every_committed_pair_agrees_in_the_photographs():
-    folder = paths.dataset("lspet")
+    folder = paths.DATASET
     if not (folder / "joints.mat").is_file():
-        pytest.skip("needs data/lspet: `dvc repro download`")
+        pytest.skip("needs LSPet: `dvc repro download`")
     files = {path.name: path for path in image_paths(folder)}
     committed = pairs.read(pairs.same_scene("lspet"))
     assert len(committed) > 1000

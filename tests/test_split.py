@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.data.split import HASH_BITS, PARTS, difference_hash, near_duplicates, split
+from pipeline.data.split import (
+    HASH_BITS,
+    PARTS,
+    SplitError,
+    difference_hash,
+    near_duplicates,
+    split,
+)
 
 
 def picture(seed):
@@ -71,7 +78,10 @@ def test_near_duplicates_are_found_across_the_blocks_that_are_compared():
 @settings(max_examples=30, deadline=None)
 def test_split_keeps_groups_whole_covers_all_and_fills_the_shares(groups, validation, test, seed):
     groups = np.array(groups)
-    parts = split(groups, validation, test, seed)
+    try:
+        parts = split(groups, validation, test, seed)
+    except SplitError:
+        reject()
     assert len(parts) == len(groups) and set(parts) <= set(PARTS)
     for group in set(groups):
         assert len(set(parts[groups == group])) == 1
@@ -90,6 +100,19 @@ def test_split_of_single_photographs_has_the_shares_asked_for():
         "validation": 100,
         "test": 200,
     }
+
+
+@pytest.mark.parametrize(
+    ("groups", "missing"),
+    [
+        (range(5), "test"),
+        ([0] * 50, "train|validation"),
+        ([0] * 90 + [*range(1, 11)], "validation"),
+    ],
+)
+def test_a_split_that_leaves_a_part_empty_is_refused(groups, missing):
+    with pytest.raises(SplitError, match=rf"no photograph for .*({missing}).* {len(groups)} photo"):
+        split(np.array(groups), 0.1, 0.1, seed=0)
 
 
 def test_split_is_decided_by_the_seed():

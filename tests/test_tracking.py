@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -24,11 +25,19 @@ from matplotlib.figure import Figure
 import servers
 from conftest import ROOT, git
 from pipeline import settings
+from pipeline.__main__ import main
 from pipeline.files import digest
 from pipeline.tracking import registry
 from pipeline.tracking import run as tracking_run
-from pipeline.tracking.run import Run, evaluation_run, training_run
-from pipeline.tracking.store import VIEW, TrackingError, alone, open_store, tracking_uri
+from pipeline.tracking.run import Run, evaluation_run, resend, training_run
+from pipeline.tracking.store import (
+    VIEW,
+    TrackingError,
+    alone,
+    open_store,
+    public,
+    tracking_uri,
+)
 
 SETTINGS = settings.load(ROOT / "params.yaml")
 EXPERIMENT = f"adversarial-posenet-{SETTINGS.data.name}"
@@ -230,30 +239,28 @@ def test_the_commit_and_whether_the_code_differs_from_it(root):
     assert changed == "dvc exp run -S 'augment.scale=[0.5, 2.0]' -S train.alpha=0.5"
 
 
-def test_a_store_that_fails_later_costs_a_warning_only(root, caplog, monkeypatch):
+def test_what_the_store_refuses_and_what_is_not_there_cost_a_warning_only(root, caplog):
     caplog.set_level(logging.WARNING)
     with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
         run.file(root / "missing.bin")
         run.log(50, {"no @ allowed": 1.0})
-        run.log(100, {"train/loss": 1.0})  # the pause
-        monkeypatch.setattr(tracking_run.time, "monotonic", lambda: 1e12)
-        run.log(150, {"train/loss": 2.0})
+        run.log(100, {"train/loss": 1.0})
     assert len([record for record in caplog.records if "not tracked" in record.message]) == 2
-    history = client(root).get_metric_history(run.id, "train/loss")
-    assert [point.step for point in history] == [150]
+    (found,) = runs(client(root))
+    assert found.data.metrics == {"train/loss": 1.0} and found.info.status == "FINISHED"
+    assert found.data.tags["complete"] == "true"
 
 
-def test_what_a_store_answers_is_handed_on_and_what_it_cannot_answer_costs_a_warning(root, caplog):
+def test_where_a_training_comes_from_is_known_of_a_run_that_is_there(root, caplog):
     caplog.set_level(logging.WARNING)
-    store, known = open_store(SETTINGS.data.name), train()
-    assert Run(store, known).origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
+    about = {"store": tracking_uri(), "data": SETTINGS.data.name, "network": "generator"}
+    known, unknown = (Run(about | {"run": each}) for each in (train(), "0" * 32))
+    assert known.origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
     assert not caplog.records
-    unknown = Run(store, "0" * 32)
     assert unknown.origin == {}
-    assert unknown.model(Path("code.py"), {}, [], ()) is None
-    warned = [record for record in caplog.records if record.name == tracking_run.__name__]
-    assert [record.levelname for record in warned] == ["WARNING"] * 2
-    assert all("not tracked: MlflowException: " in record.message for record in warned)
+    (warned,) = [record for record in caplog.records if record.name == tracking_run.__name__]
+    assert "not tracked: MlflowException: " in warned.message
+    assert [run.close() for run in (known, unknown)] == [0, 0]
 
 
 def test_an_evaluation_finds_the_training_of_its_weights(root, tmp_path):
@@ -408,6 +415,30 @@ def test_an_unreachable_server_is_named(root, monkeypatch):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("http://me:secret@host/x", "http://host/x"),
+        ("https://me:sec@ret@host:5000/a", "https://host:5000/a"),
+        ("https://me:sec/ret@host", "https://host"),
+        ("http://secret@host/", "http://host/"),
+        ("'http://me:secret@one' or http://me:secret@two", "'http://one' or http://two"),
+        ("postgresql://me:1234secret@host/db", "postgresql://host/db"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+        ("http://host:5000/x@y", "http://host:5000/x@y"),
+        ("mail to me@example.org", "mail to me@example.org"),
+    ],
+)
+def test_no_password_is_shown_and_addresses_stay(said, shown):
+    assert public(said) == shown and "secret" not in public(said)
+
+
+def test_mlflows_own_warnings_show_no_password(root, capsys):
+    open_store(SETTINGS.data.name)
+    logging.getLogger("mlflow.tracking.client").warning("no %s", "http://me:secret@host")
+    assert "secret" not in capsys.readouterr().err
+
+
 def test_a_database_that_cannot_be_made_is_named_at_once(root, monkeypatch):
     (root / "file").write_text("")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///file/mlflow.db")
@@ -478,8 +509,8 @@ def server(root, tmp_path, empty_database):
         yield address, folder, process
 
 
-def test_a_server_takes_all_and_may_vanish(root, tmp_path, server, monkeypatch, caplog):
-    uri, folder, process = server
+def test_a_server_takes_all(root, tmp_path, server, monkeypatch):
+    uri, folder, _ = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     weights = tmp_path / "pose.safetensors"
@@ -503,7 +534,110 @@ def test_a_server_takes_all_and_may_vanish(root, tmp_path, server, monkeypatch, 
     with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
         pass
     assert len(store.get_metric_history(evaluation.id, "train/metric_3")) == 100
+
+
+def points_of(store: mlflow.MlflowClient, run_id: str) -> list[int]:
+    return [point.step for point in store.get_metric_history(run_id, "train/loss")]
+
+
+def test_a_server_that_hangs_costs_no_time_and_what_it_missed_comes_later(
+    root, server, monkeypatch
+):
+    uri, _, process = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        run.log(1, {"train/loss": 2.0})
+        os.killpg(process.pid, signal.SIGSTOP)
+        start = time.monotonic()
+        for step in range(2, 40):
+            run.log(step, {"train/loss": 2.0})
+        run.text("hello", "notes/hello.txt")
+        took = time.monotonic() - start
+        time.sleep(3)  # it is asked, and does not answer
+        os.killpg(process.pid, signal.SIGCONT)
+    assert took < 0.5
+    store = mlflow.MlflowClient(tracking_uri=uri)
+    assert points_of(store, run.id) == list(range(1, 40))
+    found = store.get_run(run.id)
+    assert found.info.status == "FINISHED" and found.data.tags["complete"] == "true"
+    assert [each.path for each in store.list_artifacts(run.id, "notes")] == ["notes/hello.txt"]
+
+
+def test_what_a_server_missed_until_the_end_is_sent_by_a_command(
+    root, server, monkeypatch, caplog, capsys
+):
+    uri, folder, process = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (0.5,))
+    monkeypatch.setattr(tracking_run, "PATIENCE", 0.5)
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        run.log(1, {"train/loss": 2.0})
+        while run._outbox.sent < 2:  # params.yaml and the point
+            time.sleep(0.05)
         servers.stop(process)
-        run.log(50, {"train/loss": 2.0})
-    assert "not tracked" in caplog.text
+        run.log(2, {"train/loss": 1.0})
+        run.text("hello", "notes/hello.txt")
+    assert "`python -m pipeline track --resend` sends them" in caplog.text
+    store = mlflow.MlflowClient(tracking_uri=uri)
+    words = ("--backend-store-uri", f"sqlite:///{folder}/mlflow.db")
+    words = ("server", "--workers", "1", *words, "--artifacts-destination", str(folder / "kept"))
+    again = {"folder": folder, "log": folder / "log", "ready": "/health"}
+    with servers.running(*words, **again, port=int(uri.rpartition(":")[2])):
+        before = store.get_run(run.id)
+        assert before.info.status == "RUNNING" and before.data.tags["complete"] == "false"
+        monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (60.0,))
+        monkeypatch.setattr(tracking_run, "PATIENCE", 60.0)
+        assert main(["track"]) == 0 and "--resend" in capsys.readouterr().out
+        assert main(["track", "--resend"]) == 0 and capsys.readouterr().out.endswith(": sent\n")
+        assert main(["track", "--resend"]) == 0 and capsys.readouterr().out == "nothing waits\n"
+        after = store.get_run(run.id)
+        assert after.info.status == "FINISHED" and after.data.tags["complete"] == "true"
+        assert points_of(store, run.id) == [1, 2]
+        assert [each.path for each in store.list_artifacts(run.id, "notes")] == ["notes/hello.txt"]
+
+
+KILLED = """
+import os, signal, sys
+from pipeline import settings
+from pipeline.tracking.run import training_run
+with training_run(settings.load(), tags={"fingerprint": "killed"}, resumed=False) as run:
+    for step in range(1, 30):
+        run.log(step, {"train/loss": 2.0})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_run_of_a_training_that_was_killed_is_completed_by_the_next(root):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", KILLED], check=False, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    (killed,) = runs(client(root))
+    assert killed.info.status == "RUNNING" and killed.data.tags["complete"] == "false"
+    train()
+    found = client(root).get_run(killed.info.run_id)
+    assert found.info.status == "KILLED" and found.data.tags["complete"] == "true"
+    assert points_of(client(root), killed.info.run_id) == list(range(1, 30))
+    assert not list(tracking_run.outboxes().iterdir())
+
+
+def test_an_evaluation_while_the_store_is_away_is_tracked_when_it_is_back(
+    root, tmp_path, monkeypatch, caplog
+):
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"some weights")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
+    monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (0.5,))
+    with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
+        run.log(100, {"test/pck_0.2/mean": 0.75})
+    assert "they are kept in" in caplog.text
+    (left,) = tracking_run.outboxes().iterdir()
+    about = json.loads((left / "about.json").read_text())
+    (left / "about.json").write_text(json.dumps(about | {"store": "sqlite:///mlflow.db"}))
+    assert resend()[0].startswith(f"{left.name}: belongs to sqlite:///mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+    (left / "about.json").write_text(json.dumps(about | {"store": tracking_uri()}))
+    assert resend() == [f"{left.name}: sent"]
+    (found,) = runs(client(root))
+    assert found.data.metrics == {"test/pck_0.2/mean": 0.75}
+    assert found.data.tags["imported"] == found.data.tags["complete"] == "true"

@@ -22,6 +22,7 @@ from pipeline import settings
 from pipeline.data import targets
 from pipeline.data.crops import Crops
 from pipeline.data.targets import Targets
+from pipeline.inputs import InputsError, files
 from pipeline.networks import heatmaps
 from pipeline.networks.checkpoint import save
 from pipeline.networks.layers import MEAN, SCALE
@@ -37,7 +38,7 @@ from pipeline.training.batches import (
     plain_batch,
 )
 from pipeline.training.loop import train
-from pipeline.training.state import TrainingError, TrainingState, dependencies, fingerprint
+from pipeline.training.state import TrainingError, TrainingState, alone, fingerprint
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # a killed training is compared with a whole one
 TINY = {
@@ -491,13 +492,56 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
         run(photographs, config, checkpoint, state=state, save_every=1)
 
     state = TrainingState(config, CPU)
-    state.restore(checkpoint)
+    state.restore(checkpoint, 100)
     assert state.step == saved and state.history == whole.history[: saved // log_every]
     run(photographs, config, checkpoint, state=state)
     for name in ("generator", "pose", "confidence", "averaged"):
         assert same(getattr(state, name), getattr(whole, name)), name
     assert state.history == whole.history
     assert equal_files(state, whole, tmp_path)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_training_that_is_asked_to_stop_saves_at_that_step_and_goes_on_as_if_it_had_not_been(
+    photographs, tmp_path, play, step
+):
+    config, checkpoint = tiny(train__log_every=2), tmp_path / "stopped.pt"
+    whole, state = play(train__log_every=2), TrainingState(config, CPU)
+    asked = (state.step >= step for _ in range(100))
+    with pytest.raises(KeyboardInterrupt, match=f"saved, at step {step} of"):
+        train(state, photographs, config, checkpoint, lambda *_: None, stopped=asked.__next__)
+
+    state = TrainingState(config, CPU)
+    state.restore(checkpoint, config.train.steps)
+    assert state.step == step and len(state.recent) == step % 2
+    run(photographs, config, checkpoint, state=state)
+    assert state.history == whole.history
+    assert equal_files(state, whole, tmp_path)
+
+
+def test_one_process_at_a_time_trains_towards_a_checkpoint_and_is_named(tmp_path):
+    checkpoint = tmp_path / "checkpoints" / "saved.pt"
+    code = "import sys; from pathlib import Path; from pipeline.training.state import alone\n"
+    code += "with alone(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(checkpoint)]
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": ROOT, "text": True}
+    with subprocess.Popen(command, **pipe) as first:
+        assert first.stdout.readline() == "mine\n"
+        with pytest.raises(TrainingError, match=f"process {first.pid} on "), alone(checkpoint):
+            pass
+        first.kill()
+    with alone(checkpoint):  # whoever was killed holds nothing
+        assert len(list(checkpoint.parent.iterdir())) == 2
+    assert not list(checkpoint.parent.iterdir())
+
+
+@pytest.mark.parametrize("step", ["x", -1, 101, 10**9, True, None])
+def test_a_saved_training_at_a_step_that_there_is_not_is_refused(tmp_path, step):
+    path, state = tmp_path / "saved.pt", TrainingState(tiny(), CPU)
+    state.step = step
+    state.save(path)
+    with pytest.raises(TrainingError, match=r"saved\.pt: not a saved training.*step"):
+        TrainingState(tiny(), CPU).restore(path, 100)
 
 
 def test_a_training_that_fails_while_it_reports_leaves_the_last_saved_state(photographs, tmp_path):
@@ -509,7 +553,7 @@ def test_a_training_that_fails_while_it_reports_leaves_the_last_saved_state(phot
     with pytest.raises(Stopped):
         run(photographs, tiny(), checkpoint, fail, save_every=1)
     state = TrainingState(tiny(), CPU)
-    state.restore(checkpoint)
+    state.restore(checkpoint, 100)
     assert state.step == 2 and [row["step"] for row in state.history] == [1, 2]
 
 
@@ -523,7 +567,7 @@ def killed_training(folder: Path) -> None:
     config, checkpoint = tiny(**KILLED), folder / "checkpoint.pt"
     state = TrainingState(config, CPU)
     if checkpoint.exists():
-        state.restore(checkpoint)
+        state.restore(checkpoint, 100)
     start = state.step
     print("from", start, flush=True)
 
@@ -559,7 +603,7 @@ def test_a_training_that_was_killed_goes_on_in_another_process_as_if_it_had_not_
     assert second[0] == "from" and 6 <= int(second[1]) < 20
 
     state = TrainingState(tiny(**KILLED), CPU)
-    state.restore(folder / "checkpoint.pt")
+    state.restore(folder / "checkpoint.pt", 100)
     assert state.step == 30
     for name in ("generator", "pose", "confidence", "averaged"):
         assert same(getattr(state, name), getattr(whole, name)), name
@@ -571,7 +615,7 @@ def test_a_file_that_is_no_saved_training_is_named_with_what_to_do(tmp_path):
     path = tmp_path / "garbage.pt"
     path.write_bytes(b"\x00garbage" * 100)
     with pytest.raises(TrainingError, match=r"(?s)garbage\.pt: not a saved training.*delete it"):
-        TrainingState(tiny(), CPU).restore(path)
+        TrainingState(tiny(), CPU).restore(path, 100)
 
 
 @pytest.mark.parametrize("part", ["generator", "optimiser_pose", "step"])
@@ -582,7 +626,7 @@ def test_a_saved_training_with_a_part_missing_is_refused(tmp_path, part):
     del saved[part]
     torch.save(saved, path)
     with pytest.raises(TrainingError, match=r"saved\.pt: not a saved training"):
-        TrainingState(tiny(), CPU).restore(path)
+        TrainingState(tiny(), CPU).restore(path, 100)
 
 
 def test_the_saved_training_is_whole_at_any_moment(tmp_path, monkeypatch):
@@ -683,15 +727,15 @@ def test_a_fingerprint_does_not_change_with_what_python_compiles(project):
 
 @pytest.mark.usefixtures("project")
 def test_the_training_depends_on_its_networks_and_not_on_what_observes_or_uses_them():
-    files = {path.as_posix() for path in dependencies("train")}
-    assert {"pipeline/networks/generator.py", "pipeline/training/state.py"} <= files
-    assert not {"pipeline/tracking/report.py", "pipeline/commands/predict.py"} & files
-    assert not any("__pycache__" in name for name in files)
+    found = {path.as_posix() for path in files("train")}
+    assert {"pipeline/networks/generator.py", "pipeline/training/state.py"} <= found
+    assert not {"pipeline/tracking/report.py", "pipeline/commands/predict.py"} & found
+    assert not any("__pycache__" in name for name in found)
 
 
 def test_a_dependency_that_is_missing_is_named(project):
     shutil.rmtree(project / "data/cache")
-    with pytest.raises(TrainingError, match=r"data/cache: no such file or folder, but dvc.yaml"):
+    with pytest.raises(InputsError, match=r"data/cache: no such file or folder, but dvc.yaml"):
         fingerprint(SETTINGS)
 
 

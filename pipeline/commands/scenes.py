@@ -12,6 +12,7 @@ from pipeline import paths
 from pipeline.data.annotations import image_paths
 from pipeline.errors import PipelineError
 from pipeline.scenes import pairs as scenes
+from pipeline.sources.lspet import DESCRIPTION
 
 NAME = "lspet"
 
@@ -23,11 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Find the pairs, compare, and write the list where that is wanted."""
-    photographs = image_paths(paths.dataset(NAME))
-    if not photographs:
-        raise PipelineError(
-            f"{paths.dataset(NAME)} holds no photographs: `dvc repro download` brings them"
-        )
+    said = paths.DATASET / "README.txt"
+    if not (said.is_file() and said.read_bytes() == DESCRIPTION.read_bytes()):
+        raise PipelineError(f"{paths.DATASET} does not hold LSPet: `dvc repro download` brings it")
+    photographs = image_paths(paths.DATASET)
     path = scenes.same_scene(NAME)
     known, found = scenes.read(path), scenes.find(photographs)
     print(compared(known, found))

@@ -12,6 +12,8 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 
+FARTHEST = 20_000  # px; OpenCV's places end at 32,767
+
 
 class AnnotationError(PipelineError):
     """A file of annotations is not what LSPet or LSP hold."""
@@ -37,7 +39,10 @@ def load_annotations(path: Path | str) -> Annotations:
     )  # takes 0.13 s, which those who only want image_paths need not wait for
 
     try:
-        joints = np.asarray(loadmat(path)["joints"], dtype=np.float64)
+        joints = np.asarray(loadmat(path)["joints"])
+        if joints.dtype.kind not in "iuf":
+            raise ValueError(f"its numbers are of the type {joints.dtype}, expected real ones")
+        joints = joints.astype(np.float64)
     except Exception as error:  # of a damaged file SciPy raises almost any
         raise AnnotationError(
             f"{path}: expected a MATLAB file with the variable 'joints': {error}"
@@ -59,6 +64,12 @@ def load_annotations(path: Path | str) -> Annotations:
     points[~annotated] = np.nan
     if not np.isfinite(points[annotated]).all():
         raise AnnotationError(f"{path}: a joint that is flagged as annotated has no place")
+    far = np.flatnonzero((np.abs(np.nan_to_num(points)) > FARTHEST).any(axis=(1, 2)))
+    if len(far):
+        raise AnnotationError(
+            f"{path}: of person {far[0] + 1} a joint lies more than {FARTHEST:,} px from the origin"
+            f" ({len(far)} such people)"
+        )
     return Annotations(points, annotated, occluded)
 
 

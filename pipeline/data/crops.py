@@ -10,6 +10,8 @@ import numpy as np
 from pipeline.geometry import Geometry, transform
 from pipeline.skeleton import JOINTS
 
+WIDEST = 4096  # px of a square with borders, before it is resized
+
 
 class Predictions(NamedTuple):
     """Joints found in N photographs."""
@@ -94,6 +96,13 @@ def crop(image: np.ndarray, corner: np.ndarray, side: int, size: int) -> np.ndar
     above, below = max(-top, 0), max(top + side - height, 0)
     before, after = max(-left, 0), max(left + side - width, 0)
     if above or below or before or after:
+        if side > WIDEST:  # black borders may be far larger than a long photograph
+            shrink = WIDEST / side
+            width, height = (max(round(shrink * each), 1) for each in seen.shape[1::-1])
+            seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
+            above, below, before, after = (
+                round(shrink * each) for each in (above, below, before, after)
+            )
         seen = cv2.copyMakeBorder(seen, above, below, before, after, cv2.BORDER_CONSTANT)
     fine = cv2.INTER_AREA if side > 2 * size else cv2.INTER_LINEAR
     return cv2.resize(seen, (size, size), interpolation=fine)

@@ -8,8 +8,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from pipeline.errors import PipelineError
+
 HASH_BITS = 256
 PARTS = ("train", "validation", "test")
+
+
+class SplitError(PipelineError):
+    """There are too few photographs for the parts that are asked for."""
 
 
 def difference_hash(image: np.ndarray) -> np.ndarray:
@@ -53,7 +59,7 @@ def split(groups: np.ndarray, validation: float, test: float, seed: int) -> np.n
     """Part of each photograph (N,), "train", "validation" or "test"; a group is never divided.
 
     Groups are shuffled, then fill the test and the validation part up to their shares; the rest
-    trains.
+    trains. Raises SplitError where a part would be empty.
     """
     _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(sizes))
@@ -61,4 +67,10 @@ def split(groups: np.ndarray, validation: float, test: float, seed: int) -> np.n
     parts = np.full(len(sizes), "train", dtype=object)
     parts[order[filled <= test]] = "test"
     parts[order[(filled > test) & (filled <= test + validation)]] = "validation"
+    if missing := [part for part in PARTS if part not in parts]:
+        raise SplitError(
+            f"the split leaves no photograph for {' and '.join(missing)}: {len(groups)} photographs"
+            f" in {len(sizes)} groups that stay together, shares {validation} and {test}; take more"
+            " photographs, or other shares in the group split of params.yaml"
+        )
     return parts[groups]

@@ -17,7 +17,7 @@ from pipeline.data.annotations import image_paths, load_annotations
 from pipeline.data.crops import Crops, crop
 from pipeline.data.split import HASH_BITS, difference_hash
 from pipeline.errors import PipelineError
-from pipeline.geometry import Geometry, invert, transform
+from pipeline.geometry import Geometry, invert, transform, within
 
 CHUNK = 50  # photographs a task of a thread
 
@@ -68,23 +68,27 @@ def build(
                 except (OSError, ValueError) as error:
                     errors.append(f"{paths[i]}: {error}")
                     continue
+                height, width = image.shape[:2]
+                if not (annotated[i] & within(points[i], (width, height))).any():
+                    errors.append(f"{paths[i]}: of {width} x {height} px, no joint lies in it")
+                    continue
                 hashes[i] = difference_hash(image)
                 file.seek(images.offset + i * images[i].nbytes)
                 file.write(crop(image, corners[i], sides[i], size).data)
         return errors
 
-    unreadable: list[str] = []
+    wrong: list[str] = []
     # Threads: decoding and resizing do not hold the interpreter's lock.
     with (
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
         tqdm(total=len(paths), desc="cache", unit=" photographs") as bar,
     ):
         for errors in pool.map(work, range(0, len(paths), CHUNK)):
-            unreadable += errors
+            wrong += errors
             bar.update(min(CHUNK, len(paths) - bar.n))
-    if unreadable:
+    if wrong:
         shutil.rmtree(folder)
-        raise DataError("\n".join([f"{len(unreadable)} unreadable photographs:", *unreadable]))
+        raise DataError("\n".join([f"{len(wrong)} photographs cannot be used:", *wrong]))
     np.savez(
         folder / "people.npz",
         points=transform(invert(affines), points).astype(np.float32),

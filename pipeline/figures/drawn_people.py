@@ -6,8 +6,11 @@ downwards. A person is built in units of the body's height, then scaled to pixel
 picture, centres at integers.
 """
 
+import ctypes
 import io
 import os
+import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -44,6 +47,7 @@ from pipeline.figures.poses import (
 from pipeline.files import written_whole
 from pipeline.skeleton import JOINTS
 
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 README = """People drawn by pipeline/figures of Adversarial PoseNet, laid out as LSPet is.
 
 images/im00001.jpg ... : the pictures.
@@ -217,6 +221,12 @@ def save_joints(path: Path, joints: list[np.ndarray]) -> None:
     path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + content[116:])
 
 
+def end_with_parent() -> None:
+    """Let a worker end when the process that started it is killed, where the kernel offers that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def write(folder: Path, count: int, seed: int, workers: int | None = None) -> None:
     """Write a set of `count` drawn people to the new folder, which appears whole or not at all."""
     folder = Path(folder)
@@ -225,7 +235,7 @@ def write(folder: Path, count: int, seed: int, workers: int | None = None) -> No
     with written_whole(folder) as part:
         (part / "images").mkdir(parents=True)
         task = partial(draw_file, seed=seed, folder=part / "images")
-        with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+        with ProcessPoolExecutor(workers or os.cpu_count(), initializer=end_with_parent) as pool:
             tasks = pool.map(task, range(count), chunksize=8)
             drawn = list(tqdm(tasks, "drawing people", count, unit="picture"))
         save_joints(part / "joints.mat", [annotation for annotation, _ in drawn])

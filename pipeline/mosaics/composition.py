@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 from pipeline.figures.drawn_people import scenery
 from pipeline.finding.views import resized
-from pipeline.geometry import extent
+from pipeline.geometry import extent, within
 from pipeline.mosaics.album import Album
 from pipeline.skeleton import FLIP, JOINTS
 
@@ -159,12 +159,6 @@ def background(rng: Generator, album: Album, size: tuple[int, int]) -> np.ndarra
     red, green, blue = (rng.uniform(30, 220) + rng.uniform(-25, 25, 3)).astype(int).tolist()
     drawn = scenery(rng, (max(size[0], 16), max(size[1], 16)), (red, green, blue))
     return resized(np.asarray(drawn), size)
-
-
-def within(points: np.ndarray, size: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Which of points (N, 2) lie in a picture of this width and height; NaN does not."""
-    inside = (points >= -0.5) & (points < np.asarray(size) - 0.5)
-    return np.asarray(inside.all(axis=-1))
 
 
 def cut(

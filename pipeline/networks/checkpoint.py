@@ -75,6 +75,8 @@ def restored(path: Path, build: Callable[[dict], Network]) -> tuple[Network, dic
     try:
         network = build(settings)
         network.load_state_dict(load_file(path))
+        if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+            raise ValueError("there are weights that are not finite")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         # Another version's or program's, or of another network.
         reason = str(error).partition("\n")[0]

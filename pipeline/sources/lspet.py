@@ -29,8 +29,9 @@ MIRRORS = (
     # The commit before this one holds recompressed images.
     "https://github.com/axelcarlier/lsp/archive/8fabf3183516b1be5f9d44bd1c516609637e983e.zip",
 )
+LARGEST = 2**26  # bytes of a file of the data set; joints.mat, the largest, has 1.9 million
 MANIFEST = Path(__file__).with_name("lspet.sha256.xz")
-README = Path(__file__).with_name("lspet_readme.txt")
+DESCRIPTION = Path(__file__).with_name("lspet_readme.txt")  # README.txt beside the photographs
 ADVICE = (
     "Set LSPET_ARCHIVE to a copy that you have (lspet_dataset.zip, or the folder that it unpacks"
     " to)"
@@ -64,6 +65,7 @@ def fetch_lspet(
     *,
     partial: Path,
     archive: str | None = None,
+    here: Path | None = None,
     mirrors: Iterable[str] = MIRRORS,
     expected: Mapping[str, str] | None = None,
     timeout: float = 30.0,
@@ -72,9 +74,11 @@ def fetch_lspet(
     """Make the folder `target` hold images/, joints.mat and README.txt: whole, or not at all.
 
     archive: a zip file or a folder to take in place of the mirrors; relative to the main
-    repository. partial: folder of the unfinished downloads, to be continued by the next run;
-    outside `target`. expected: digests by name, those of manifest() unless given. timeout, pause:
-    seconds of silence that end an attempt; seconds before the second one.
+    repository. here: a folder that may hold the data set; where it does not, it is said, and the
+    mirrors are asked; nothing in it changes. partial: folder of the unfinished downloads, to be
+    continued by the next run; outside `target`. expected: digests by name, those of manifest()
+    unless given. timeout, pause: seconds of silence that end an attempt; seconds before the second
+    one.
 
     Raises DownloadError, with the reason of every failed attempt.
     """
@@ -86,7 +90,7 @@ def fetch_lspet(
             with written_whole(target) as folder:
                 if archive:
                     _from_copy(main_root() / Path(archive).expanduser(), folder, expected)
-                else:
+                elif not (here and _from_here(here, folder, expected)):
                     _from_mirrors(mirrors, partial, folder, expected, timeout, pause)
             for leftover in [*partial.glob("*.zip"), *partial.glob("*.tag")]:
                 leftover.unlink()
@@ -121,6 +125,18 @@ def _from_copy(path: Path, folder: Path, expected: Mapping[str, str]) -> None:
         raise DownloadError(
             f"LSPET_ARCHIVE is set to {path}: {error}. Correct it, or unset it."
         ) from None
+
+
+def _from_here(path: Path, folder: Path, expected: Mapping[str, str]) -> bool:
+    """Take the data set from a folder, if it is there and whole."""
+    if not path.is_dir():
+        return False
+    try:
+        _place(_folder_sources(path), folder, expected)
+    except DownloadError as error:
+        print(f"{path} is not taken, and left as it is: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _from_mirrors(
@@ -193,7 +209,12 @@ def _archive_sources(archive: zipfile.ZipFile) -> Sources:
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
     try:
-        with archive.open(info) as file:
+        if info.file_size > LARGEST:
+            raise DownloadError(
+                f"the archive's member {info.filename!r} has {info.file_size:,} bytes, expected at"
+                f" most {LARGEST:,}"
+            )
+        with archive.open(info) as file:  # which ends at file_size
             while chunk := file.read(CHUNK):
                 yield chunk
     except CORRUPT as error:
@@ -208,7 +229,11 @@ def _folder_sources(folder: Path) -> Sources:
         *folder.glob("*/images/*"),
     ]
     return _without_top(
-        {path.relative_to(folder).as_posix(): partial(_whole_file, path) for path in files}
+        {
+            path.relative_to(folder).as_posix(): partial(_whole_file, path)
+            for path in files
+            if path.is_file()  # no pipe and no device, which may never end
+        }
     )
 
 
@@ -246,7 +271,7 @@ def _place(sources: Sources, folder: Path, expected: Mapping[str, str]) -> None:
         if found.hexdigest() != digest:
             altered.append(name)
     _refuse("other than published (SHA-256 differs)", altered, expected)
-    shutil.copyfile(README, folder / "README.txt")
+    shutil.copyfile(DESCRIPTION, folder / "README.txt")
 
 
 def _refuse(what: str, names: Iterable[str], expected: Mapping[str, str]) -> None:

@@ -35,11 +35,12 @@ def keep(
     """
     beside = {"finder": paths.FINDER, "judgement": paths.JUDGEMENT}
     files = {"weights": weights} | {k: weights.with_name(v.name) for k, v in beside.items()}
-    model = run.model(SERVING, files, [{"image": _example()}], PACKAGES)
-    if model:
-        name = f"{PREFIX}{settings['data']['name']}"
-        score = measured["pck_0.2"]["mean"] or 0.0
-        run.register(model, name, score, _protocol(settings, originals))
+    registered = {
+        "name": f"{PREFIX}{settings['data']['name']}",
+        "score": measured["pck_0.2"]["mean"] or 0.0,
+        "protocol": _protocol(settings, originals),
+    }
+    run.model(SERVING, files, [{"image": _example()}], PACKAGES, registered)
 
 
 def describe(

@@ -1,87 +1,110 @@
 """A run in MLflow: what it is told of a training and of its evaluation.
 
-Nothing here determines a result: the stages compute the same without it, a store that fails while a
-run is open costs a warning, and no run's name or id enters an output of a stage. A run is found
+Nothing here determines a result: the stages compute the same without it. What a run is told is kept
+on disk and sent by a thread (`pipeline.tracking.outbox`), so that a store that is slow, or gone,
+costs no time and loses nothing; no run's name or id enters an output of a stage. A run is found
 again by what it is about: by its tag `fingerprint` (configuration, data and code) to resume it, by
 `model.sha256` to add its evaluation.
 """
 
 import csv
 import getpass
+import json
 import logging
 import math
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import Timeout
+from PIL import Image
 
 from pipeline.files import digest
-from pipeline.paths import PARAMS
+from pipeline.paths import PARAMS, main_root
 from pipeline.settings import Settings
+from pipeline.tracking.delivery import Delivery
+from pipeline.tracking.outbox import PATIENCE, Outbox
 from pipeline.tracking.provenance import flat, origin, run_name
 from pipeline.tracking.store import (
     GENERATOR,
     PREFIX,
     Store,
-    alone,
+    TrackingError,
     open_store,
     public,
     remote,
+    tracking_uri,
+    unreachable,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PACKAGE = Path(__file__).parents[1]  # the whole of this package goes with a model
-METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
-PAUSE = 120.0  # s without points after a failed call: an unreachable server must not stall training
+ABOUT = "about.json"
+HURRIED = 5.0  # s for the store, where a person or a scheduler waits
 _log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 
 class Run:
-    """A run to add to. Its methods only warn where the store fails."""
+    """A run to add to. To tell it something takes no time, and fails nothing."""
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        self.id, self._store, self._paused = run_id, store, 0.0
+    def __init__(self, about: Mapping[str, Any], folder: Path | None = None) -> None:
+        """about: as `connection` says. folder: an outbox that is there; else one is made.
+
+        Raises filelock.Timeout where another process uses that outbox.
+        """
+        if folder is None:
+            outboxes().mkdir(parents=True, exist_ok=True)
+            prefix = time.strftime("%Y%m%d-%H%M%S-")
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=outboxes()))
+            (folder / ABOUT).write_text(json.dumps(about))
+        self._delivery = Delivery(lambda: connection(about), folder / "files")
+        self._outbox = Outbox(folder, self._delivery)
+
+    @property
+    def id(self) -> str:
+        """The run's id. Raises what the store raises, where it was not there yet."""
+        return self._delivery.run_id
 
     @property
     def hint(self) -> str:
         """Where a person finds the run: its address, after the command that shows a local store."""
-        uri = public(self._store.uri)
-        page = f"/#/experiments/{self._store.experiment}/runs/{self.id}"
+        store = self._delivery.store
+        uri = public(store.uri)
+        page = f"/#/experiments/{store.experiment}/runs/{self.id}"
         if remote(uri):
             return uri.rstrip("/") + page
         return f"mlflow ui --backend-store-uri {uri}\n{'':31}then http://127.0.0.1:5000{page}"
 
     def place(self, path: str) -> str:
         """Where the artifact `path` lies: a file's path in a local store, else its address."""
-        return f"{self._store.client.get_run(self.id).info.artifact_uri}/{path}".removeprefix(
-            "file://"
-        )
-
-    def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Add a point to each named curve, in one call; values that are not finite are left out."""
-        if time.monotonic() < self._paused:
-            return
-        if self._try(self._points, [(step, metrics)]) is None:
-            self._paused = time.monotonic() + PAUSE
-
-    def tag(self, name: str, value: object) -> None:
-        """Set a tag."""
-        self._try(self._store.client.set_tag, self.id, name, str(value)[:5000])
+        found = self._delivery.store.client.get_run(self.id)
+        return f"{found.info.artifact_uri}/{path}".removeprefix("file://")
 
     @property
     def origin(self) -> dict[str, str]:
         """The run's tags `git.commit` and `reproduce`, where it has them."""
-        known = self._try(self._store.client.get_run, self.id)
-        tags = known.data.tags if known else {}
-        return {name: tags[name] for name in ("git.commit", "reproduce") if name in tags}
+        with observing():
+            tags = self._delivery.store.client.get_run(self.id).data.tags
+            return {name: tags[name] for name in ("git.commit", "reproduce") if name in tags}
+        return {}
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add a point to each named curve; values that are not finite are left out."""
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self._outbox.say("points", rows=[(step, _now(), finite)])
+
+    def tag(self, name: str, value: object) -> None:
+        """Set a tag."""
+        self._outbox.say("tag", name=name, value=str(value)[:5000])
 
     def describe(self, markdown: str) -> None:
         """Set the description on the run's page."""
@@ -89,139 +112,144 @@ class Run:
 
     def dataset(self, name: str, sha256: str, source: str, context: str) -> None:
         """Note the data that the run used, by its digest; context: what for, such as "training"."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        used = Dataset(name, sha256[:32], "dvc", source)  # MLflow takes 36 characters
-        tag = InputTag("mlflow.data.context", context)
-        self._try(self._store.client.log_inputs, self.id, [DatasetInput(used, [tag])])
+        self._outbox.say("dataset", name=name, sha256=sha256, source=source, context=context)
 
     def text(self, content: str, path: str) -> None:
         """Keep a text as the artifact `path`."""
-        self._try(self._store.client.log_text, self.id, content, path)
+        self._artifact(lambda place: place.write_text(content), path)
 
-    def file(self, path: Path | str, folder: str | None = None) -> None:
+    def file(self, path: Path, folder: str | None = None) -> None:
         """Keep a file as an artifact, under its own name in `folder`."""
-        self._try(self._store.client.log_artifact, self.id, str(path), folder)
+        name = f"{folder}/{path.name}" if folder else path.name
+        self._artifact(lambda place: shutil.copyfile(path, place), name)
 
     def figure(self, figure: "Figure", path: str) -> None:
         """Keep a matplotlib Figure as the artifact `path`, whose ending says the format."""
-        self._try(self._store.client.log_figure, self.id, figure, path)
+        self._artifact(figure.savefig, path)
 
-    def model(
-        self, code: Path, artifacts: Mapping[str, Path], example: object, packages: Iterable[str]
-    ) -> str | None:
-        """Keep an MLflow model, made from the file `code` of this package, once a run; returns its
-        address.
-
-        artifacts: files that belong to it, by the names the code knows them by. packages: whose
-        installed versions it will ask for. None where the store failed or the run has a model.
-        """
-        return self._try(self._model, code, artifacts, example, packages)
-
-    def _model(
-        self, code: Path, artifacts: Mapping[str, Path], example: object, packages: Iterable[str]
-    ) -> str | None:
-        import mlflow
-
-        outputs = self._store.client.get_run(self.id).outputs
-        if outputs and outputs.model_outputs:
-            return None
-        # A model's home follows the store that is set, its experiment the one that it is made in.
-        mlflow.set_tracking_uri(self._store.uri)
-        empty = self._store.client.create_logged_model(
-            self._store.experiment, name="generator", source_run_id=self.id
-        )
-        kept = mlflow.models.Model.log(
-            None,
-            mlflow.pyfunc,
-            name="generator",
-            model_id=empty.model_id,
-            run_id=self.id,
-            python_model=str(code),
-            code_paths=[str(PACKAGE)],
-            artifacts={name: str(path) for name, path in artifacts.items()},
-            input_example=example,
-            pip_requirements=[f"{name}=={version(name)}" for name in packages],
-        )
-        return kept.model_uri
-
-    def register(self, model: str, name: str, score: float, protocol: str) -> None:
-        """Make the model the newest version under a name, and its champion where it beats the
-        present one.
-
-        score: what versions are compared by, the higher the better; only where the protocol, what
-        was measured and how, is the same. The first version is the champion.
-        """
-        self._try(self._register, model, name, score, protocol)
-
-    def _register(self, model: str, name: str, score: float, protocol: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        client = self._store.client
-        tags = {"score": str(score), "protocol": protocol}
-        with alone(self._store.uri):
-            with suppress(MlflowException):  # there already
-                client.create_registered_model(name)
-            new = client.create_model_version(
-                name, model, self.id, tags=tags, model_id=model.removeprefix("models:/")
-            )
-            aliases = client.get_registered_model(name).aliases
-            if "champion" in aliases:
-                present = client.get_model_version(name, aliases["champion"]).tags
-                if present.get("protocol") != protocol or float(present["score"]) >= score:
-                    return
-            client.set_registered_model_alias(name, "champion", new.version)
+    def _artifact(self, make: Callable[[Path], object], path: str) -> None:
+        folder, _, name = path.rpartition("/")
+        if kept := self._outbox.keep(make, name):
+            self._outbox.say("artifact", file=kept, folder=folder or None)
 
     def image(self, pixels: np.ndarray, key: str, step: int) -> None:
         """Keep an image (H, W, 3) uint8 of a step; MLflow shows it beside those of other steps."""
-        self._try(self._store.client.log_image, self.id, pixels, key=key, step=step)
+        if kept := self._outbox.keep(Image.fromarray(pixels).save, "image.png"):
+            self._outbox.say("image", file=kept, key=key, step=step, time=_now())
 
-    def params(self, values: Mapping) -> None:
-        """Note nested values as parameters with dotted names."""
-        from mlflow.entities import Param
+    def model(
+        self,
+        code: Path,
+        artifacts: Mapping[str, Path],
+        example: object,
+        packages: Iterable[str],
+        registered: Mapping[str, Any],
+    ) -> None:
+        """Keep an MLflow model, made from the file `code` of this package, once a run, and register
+        it.
 
-        params = [Param(name, str(value)) for name, value in flat(values)]
-        for start in range(0, len(params), PARAMS_A_CALL):
-            some = params[start : start + PARAMS_A_CALL]
-            self._try(self._store.client.log_batch, self.id, params=some)
-
-    def curve(self, path: Path) -> None:
-        """Add a table's points: a column `step` and one a metric, empty where not measured."""
-        with path.open(newline="") as lines:
-            rows = list(csv.DictReader(lines))
-        self._try(self._points, [(int(float(row.pop("step"))), row) for row in rows])
+        artifacts: files that belong to it, by the names the code knows them by. packages: whose
+        installed versions it will ask for. registered: name, score and protocol, as of
+        `Delivery.model`.
+        """
+        ignored = shutil.ignore_patterns("__pycache__")
+        copy = self._outbox.keep(
+            lambda place: shutil.copytree(PACKAGE, place, ignore=ignored), PACKAGE.name
+        )
+        files = {}
+        for name, path in artifacts.items():
+            files[name] = self._outbox.keep(partial(shutil.copyfile, path), path.name)
+        if copy and all(files.values()):
+            self._outbox.say(
+                "model",
+                code=code.relative_to(PACKAGE).as_posix(),
+                package=copy,
+                artifacts=files,
+                example=example,
+                packages=list(packages),
+                registered=registered,
+            )
 
     def end(self, status: str) -> None:
-        """Set the final status: FINISHED, FAILED or KILLED."""
-        self._try(self._store.client.set_terminated, self.id, status)
+        """Set the final status: FINISHED, FAILED or KILLED; all is said."""
+        self.tag("complete", "true")
+        self._outbox.say("end", status=status, time=_now())
 
-    def _points(self, rows: list[tuple[int, Mapping]]) -> int:
-        """Send points of curves; how many."""
-        from mlflow.entities import Metric
+    @property
+    def ended(self) -> bool:
+        """Whether its end was said."""
+        return self._outbox.has("end")
 
-        now = int(time.time() * 1000)
-        points = [
-            Metric(name, float(value), now, step)
-            for step, row in rows
-            for name, value in row.items()
-            if value not in ("", None) and math.isfinite(float(value))
-        ]
-        for start in range(0, len(points), METRICS_A_CALL):
-            self._store.client.log_batch(self.id, metrics=points[start : start + METRICS_A_CALL])
-        return len(points)
+    def close(self, patience: float = PATIENCE) -> int:
+        """Wait for the store, for so many seconds; how many messages it still lacks."""
+        left = self._outbox.close(patience)
+        if left:
+            _log.warning(
+                "the tracking store lacks %d messages of this run; they are kept in %s, and"
+                " `python -m pipeline track --resend` sends them",
+                left,
+                self._outbox.folder,
+            )
+        return left
 
-    def _try(self, call: Callable[..., Answer], *values: Any, **named: Any) -> Answer | None:
-        """What the call gives, or None and a warning where it fails."""
-        try:
-            return call(*values, **named)
-        except Exception as error:  # noqa: BLE001  whatever it is: it must not end hours of training
-            _log.warning("not tracked: %s: %s", type(error).__name__, public(error))
-            return None
+
+def outboxes() -> Path:
+    """Where the outboxes of all runs lie."""
+    return main_root() / ".dvc" / "tmp" / "tracking"
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def connection(about: Mapping[str, Any]) -> tuple[Store, str]:
+    """Open a run's store, and find, or make, the run; its id.
+
+    about: `store`, its address without passwords; `data` and `network`, of the experiment; and
+    either `run`, the id, or `weights`, the SHA-256 of those that it trained: where no run is known
+    (weights that were pulled, or trained elsewhere) one is made of their `settings` and the points
+    of their `curve`, tagged `imported`. Raises TrackingError.
+    """
+    if public(tracking_uri()) != about["store"]:
+        raise TrackingError(
+            f"this run belongs to {about['store']}, but MLFLOW_TRACKING_URI names"
+            f" {public(tracking_uri())}"
+        )
+    store = open_store(about["data"], about["network"])
+    if "run" in about:
+        return store, about["run"]
+    sha = about["weights"]
+    if found := store.find(f"tags.`model.sha256` = '{sha}'"):
+        return store, found.info.run_id
+    name, settings = f"{about['data']}-imported-{sha[:8]}", about["settings"]
+    run = _create(store, name, {"imported": "true"}, settings)
+    run.points(about["curve"])
+    run.end("FINISHED", _now())
+    run.tag("model.sha256", sha)  # last: a run that is half imported is not found
+    return store, run.run_id
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Turn whatever a store raises into a TrackingError."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, requests: each its own
+        raise unreachable(uri, error) from None
+
+
+@contextmanager
+def observing() -> Iterator[None]:
+    """A block, or a function, that only observes: where it fails there is a warning, no more."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  whatever it is: the results are computed
+        _log.warning("not tracked: %s: %s", type(error).__name__, public(error))
 
 
 @contextmanager
 def training_run(
-    settings: Settings, *, tags: dict[str, str], resumed: bool, network: str = GENERATOR
+    settings: Settings, *, tags: Mapping[str, str], resumed: bool, network: str = GENERATOR
 ) -> Iterator[Run]:
     """Open the run of a training; it ends FINISHED, FAILED (tag `error`) or KILLED as the block
     does.
@@ -231,48 +259,77 @@ def training_run(
     fingerprint that did not finish. Raises TrackingError where the store cannot be opened.
     """
     store = open_store(settings.data.name, network)
-    tags = {name: str(value) for name, value in (origin() | tags).items()}
-    run = _unfinished(store, tags) if resumed else None
-    if run is None:
-        tags |= {"resumed": "true"} if resumed else {}
-        name = run_name(store.name.removeprefix(PREFIX))
-        run = _create(store, name, tags, settings.model_dump())
-        if PARAMS.is_file():
-            run.file(PARAMS)
-    stop = _system_metrics(store.uri, run.id)
-    status = "KILLED"
+    resend(HURRIED)
+    said = {name: str(value) for name, value in (origin() | dict(tags)).items()}
+    with answering(store.uri):
+        run_id = _continued(store, said) if resumed else None
+        if run_id is None:
+            said |= {"resumed": "true"} if resumed else {}
+            name = run_name(store.name.removeprefix(PREFIX))
+            run_id = _create(store, name, said, settings.model_dump()).run_id
+    run = Run(_about(settings.data.name, network) | {"run": run_id, "ends": True})
+    if PARAMS.is_file():
+        run.file(PARAMS)
+    stop = _system_metrics(store.uri, run_id)
+    status, patience = "KILLED", HURRIED
     try:
         yield run
-        status = "FINISHED"
+        status, patience = "FINISHED", PATIENCE
     except Exception as error:
-        status = "FAILED"
+        status, patience = "FAILED", PATIENCE
         run.tag("error", f"{type(error).__name__}: {error}")
         raise
     finally:
         stop()
         run.end(status)
+        run.close(patience)
 
 
 @contextmanager
 def evaluation_run(settings: Mapping, weights: Path, learning_curve: Path) -> Iterator[Run]:
     """Open the run that trained these weights, to add to it; its status stays as it is.
 
-    settings: the nested configuration that the weights carry. Where no run is known (weights that
-    were pulled, or trained elsewhere) one is made of the settings and the learning curve, tagged
-    `imported`.
+    settings: the nested configuration that the weights carry. Where no run is known one is made of
+    the settings and the learning curve.
     """
-    name = settings.get("data", {}).get("name", "unknown")
-    store, sha = open_store(name), digest(weights)
-    found = store.find(f"tags.`model.sha256` = '{sha}'")
-    if found:
-        yield Run(store, found.info.run_id)
-        return
-    run = _create(store, f"{name}-imported-{sha[:8]}", {"imported": "true"}, settings)
+    curve = []
     if learning_curve.is_file():
-        run.curve(learning_curve)
-    run.tag("model.sha256", sha)  # last: a run that is half imported is not found
-    run.end("FINISHED")
-    yield run
+        with learning_curve.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                step = int(float(row.pop("step")))
+                curve.append((step, _now(), {k: float(v) for k, v in row.items() if v}))
+    name = settings.get("data", {}).get("name", "unknown")
+    about = {"weights": digest(weights), "settings": settings, "curve": curve, "ends": False}
+    run = Run(_about(name, GENERATOR) | about)
+    run.tag("complete", "false")
+    try:
+        yield run
+        run.tag("complete", "true")
+    finally:
+        run.close()
+
+
+def resend(patience: float = PATIENCE) -> list[str]:
+    """Send what processes that have ended left behind; a line for each run.
+
+    The run of a training that was killed ends KILLED. patience: s for each.
+    """
+    said = []
+    for path in sorted(outboxes().glob(f"*/{ABOUT}")):
+        about, name = json.loads(path.read_text()), path.parent.name
+        if about["store"] != public(tracking_uri()):
+            said.append(f"{name}: belongs to {about['store']}, set MLFLOW_TRACKING_URI to it")
+            continue
+        try:
+            run = Run(about, path.parent)
+        except Timeout:
+            said.append(f"{name}: its process goes on")
+            continue
+        if about["ends"] and not run.ended:
+            run.end("KILLED")
+        left = run.close(patience)
+        said.append(f"{name}: {left} messages left" if left else f"{name}: sent")
+    return said
 
 
 def named(part: str, measured: Mapping) -> dict[str, float]:
@@ -290,29 +347,35 @@ def named(part: str, measured: Mapping) -> dict[str, float]:
     return result
 
 
-def _create(store: Store, name: str, tags: dict[str, str], settings: Mapping) -> Run:
+def _about(data: str, network: str) -> dict[str, Any]:
+    return {"store": public(tracking_uri()), "data": data, "network": network}
+
+
+def _create(store: Store, name: str, tags: Mapping[str, str], settings: Mapping) -> Delivery:
+    """Make a run, of which not all is told yet."""
+    said = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
     with suppress(Exception):  # an account without a name
-        tags = {"mlflow.user": getpass.getuser()} | tags
-    tags = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"} | tags
-    run = Run(
-        store, store.client.create_run(store.experiment, tags=tags, run_name=name).info.run_id
-    )
-    run.params(settings)
+        said["mlflow.user"] = getpass.getuser()
+    said |= {"complete": "false"} | dict(tags)
+    made = store.client.create_run(store.experiment, tags=said, run_name=name)
+    run = Delivery(lambda: (store, made.info.run_id), outboxes())
+    run.params({name: str(value) for name, value in flat(settings)})
     return run
 
 
-def _unfinished(store: Store, tags: dict[str, str]) -> Run | None:
+def _continued(store: Store, tags: Mapping[str, str]) -> str | None:
+    """The newest run of a fingerprint that did not finish, running again; None where none is."""
     same = f"tags.fingerprint = '{tags['fingerprint']}'"
     found = store.find(f"{same} and attributes.status != 'FINISHED'")
     if found is None:
         return None
-    run = Run(store, found.info.run_id)
-    store.client.update_run(run.id, status="RUNNING")
+    run_id = found.info.run_id
+    store.client.update_run(run_id, status="RUNNING")
     if "error" in found.data.tags:
-        store.client.delete_tag(run.id, "error")
-    for name, value in tags.items():
-        run.tag(name, value)
-    return run
+        store.client.delete_tag(run_id, "error")
+    for name, value in ({"complete": "false"} | dict(tags)).items():
+        store.client.set_tag(run_id, name, value)
+    return run_id
 
 
 def _system_metrics(uri: str, run_id: str) -> Callable[[], None]:

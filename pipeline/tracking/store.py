@@ -48,6 +48,10 @@ COLUMNS = {  # of that view: what runs are chosen by, the result, and what sweep
 }
 
 
+# A user, or user:password, between "://" and the last "@" of an address; host:port is none.
+SECRET = re.compile(r"""(?<=://)(?:[^\s/:@'"]*:(?!\d+(?:[/?\s]|$))[^\s'"]*|[^\s/:@'"]+)@""")
+
+
 class TrackingError(PipelineError):
     """The tracking store cannot be opened; the message says which, why, how to choose another."""
 
@@ -84,16 +88,20 @@ def tracking_uri() -> str:
 def open_store(data_name: str, network: str = GENERATOR) -> Store:
     """Connect to the store and find or create the experiment of a network on a data set, also while
     another process does."""
-    # Before the import, which reads them. Fewer repetitions than MLflow's 7, which take minutes a
-    # call.
+    # Before the import, which reads them. Less patience than MLflow's 7 repetitions of 120 s.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
 
     for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        for handler in logger.handlers:
+            if not any(isinstance(each, Discreet) for each in handler.filters):
+                handler.addFilter(Discreet())
     uri, experiment = tracking_uri(), f"{PREFIX}{data_name}"
     experiment += "" if network == GENERATOR else f"-{network}"
     deadline = time.monotonic() + 30
@@ -109,16 +117,32 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
             exists = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
             final = isinstance(error, OSError) or (remote(uri) and not exists)
             if final or time.monotonic() > deadline:
-                said = public(
-                    f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place"
-                )
-                raise TrackingError(said) from None
+                raise unreachable(uri, error) from None
             time.sleep(1)
 
 
+def unreachable(uri: str, error: Exception) -> TrackingError:
+    """What is said of a store that fails."""
+    return TrackingError(
+        public(f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place")
+    )
+
+
 def public(text: object) -> str:
-    """A text without the passwords of the addresses in it."""
-    return re.sub(r"//[^/@\s]*@", "//", str(text))
+    """A text without the users and passwords of the addresses in it.
+
+    A password may hold "/" and "@", as people write them though an address may not.
+    """
+    return SECRET.sub("", str(text))
+
+
+class Discreet(logging.Filter):
+    """Lets every record pass, without the passwords in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always True."""
+        record.msg, record.args = public(record.getMessage()), None
+        return True
 
 
 def remote(uri: str) -> bool:

@@ -36,9 +36,13 @@ def train(
     checkpoint: Path,
     report: Report,
     show: Show = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
     save_every: int = SAVE_EVERY,
 ) -> None:
-    """Play from the state's step to the last one; the state then holds the result."""
+    """Play from the state's step to the last one; the state then holds the result.
+
+    Where `stopped` says so before a step, the state is saved, and KeyboardInterrupt raised.
+    """
     for part in ("train", "validation"):
         if not len(getattr(photographs, part)):
             raise TrainingError(
@@ -48,7 +52,7 @@ def train(
     if config.compile is True or (config.compile == "auto" and photographs.device.type == "cuda"):
         for network in (state.generator, state.pose, state.confidence):
             network.compile()
-    since, seen, recent, saved = time.perf_counter(), 0, [], state.step
+    since, seen, saved = time.perf_counter(), 0, state.step
 
     bar = tqdm(
         range(state.step, config.steps),
@@ -58,15 +62,20 @@ def train(
         unit=" steps",
     )
     for step in bar:
+        if stopped():
+            state.save(checkpoint)
+            raise KeyboardInterrupt(
+                f"stopped, and saved, at step {step} of {config.steps}: the same command goes on"
+            )
         rate = config.learning_rate * schedule(step, config)
         set_rate(state.optimisers["generator"], rate)
         batch = training_batch(step, photographs, settings)
         logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
-        recent.append(iteration(state, batch, settings, with_ratio=logged))
+        state.recent.append(iteration(state, batch, settings, with_ratio=logged))
         seen += len(batch.images)
 
         if logged:
-            row = _means(recent)
+            row = _means(state.recent)
             if not np.isfinite(row["train/loss"]):
                 raise TrainingError(
                     f"the loss is {row['train/loss']} at step {state.step}: lower"
@@ -83,8 +92,7 @@ def train(
                 show(state)
             state.history.append({"step": state.step} | row)
             report(state.step, row | {"train/images_per_second": speed})
-            since, seen, recent = time.perf_counter(), 0, []
-            # Here, where a point of the curve is complete: a resumed curve is then the same too.
+            since, seen, state.recent = time.perf_counter(), 0, []
             if state.step - saved >= save_every or state.step == config.steps:
                 state.save(checkpoint)
                 saved = state.step

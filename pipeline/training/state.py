@@ -2,21 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import torch
-import yaml
+from filelock import FileLock, Timeout
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pipeline import paths
+from pipeline import inputs
 from pipeline.errors import PipelineError
 from pipeline.files import digest, written_whole
 from pipeline.networks.discriminators import ConfidenceDiscriminator, PoseDiscriminator
 from pipeline.networks.generator import Generator
 from pipeline.settings import Settings
 from pipeline.training.optimisation import optimiser
+
+COUNTED = ("step", "history", "recent")  # what is saved beside networks and optimisers
 
 
 class TrainingError(PipelineError):
@@ -59,7 +65,8 @@ class TrainingState:
             "confidence": optimiser(kind, self.confidence, rate, decay),
         }
         self.step = 0
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, float]] = []  # the learning curve
+        self.recent: list[dict[str, Tensor]] = []  # what its next point is the mean of
 
     @property
     def averaged_generator(self) -> Generator:
@@ -78,20 +85,46 @@ class TrainingState:
         """Write the state; the file at `path` is whole at any moment."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         with written_whole(path) as beside:
-            torch.save(parts | {"step": self.step, "history": self.history}, beside)
+            torch.save(parts | {name: getattr(self, name) for name in COUNTED}, beside)
 
-    def restore(self, path: Path) -> None:
-        """Go on from a saved state. Raises TrainingError where the file is none."""
+    def restore(self, path: Path, steps: int) -> None:
+        """Go on from a saved state of a training of so many steps. Raises TrainingError where the
+        file is none."""
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
-            self.step, self.history = saved["step"], saved["history"]
+            for name in COUNTED:
+                setattr(self, name, saved[name])
+            if type(self.step) is not int or not 0 <= self.step <= steps:
+                raise ValueError(f"step {self.step!r} of {steps}")
+            device = next(self.generator.parameters()).device
+            self.recent = [{k: v.to(device) for k, v in row.items()} for row in self.recent]
         except Exception as error:
             reason = str(error).partition("\n")[0]
             raise TrainingError(
                 f"{path}: not a saved training; delete it to start anew ({reason})"
             ) from error
+
+
+@contextmanager
+def alone(checkpoint: Path) -> Iterator[None]:
+    """Be the only process that trains towards a file of states. Raises TrainingError that says who
+    else does."""
+    lock, holder = (checkpoint.with_suffix(suffix) for suffix in (".lock", ".holder"))
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+            holder.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+    except Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise TrainingError(
+            f"{who} runs this training, of the same parameters, code and data: wait for it, or stop"
+            " it"
+        ) from None
 
 
 def fingerprint(settings: Mapping) -> str:
@@ -100,22 +133,6 @@ def fingerprint(settings: Mapping) -> str:
     A training that was killed goes on only where both are the same.
     """
     found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in dependencies("train"):
+    for path in inputs.files("train"):
         found.update(f"{path.as_posix()} {digest(path)}".encode())
     return found.hexdigest()[:16]
-
-
-def dependencies(stage: str) -> list[Path]:
-    """Every file, code and data, that dvc.yaml says a stage depends on, none of them a template.
-
-    Raises TrainingError where one is missing.
-    """
-    found: list[Path] = []
-    for name in yaml.safe_load(paths.STAGES.read_text())["stages"][stage]["deps"]:
-        path = Path(name)
-        if not path.exists():
-            raise TrainingError(f"{path}: no such file or folder, but {paths.STAGES} names it")
-        files = path.rglob("*") if path.is_dir() else [path]
-        # What Python compiles beside the code is no dependency (.dvcignore).
-        found += [each for each in files if each.is_file() and "__pycache__" not in each.parts]
-    return sorted(found)

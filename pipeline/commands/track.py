@@ -1,0 +1,30 @@
+"""What a tracking store lacks because it was away: sent now, each thing once.
+
+    python -m pipeline track --resend
+
+A run keeps on disk what the store does not take; what is still there when it has ended, or was
+killed, is sent by the next training, or by this.
+"""
+
+import argparse
+
+from pipeline.tracking.run import outboxes, resend
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command is told."""
+    parser.add_argument("--resend", action="store_true", help="send it; else it is only counted")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Send what waits; exit status 1 where something stays."""
+    waiting = sorted(path.name for path in outboxes().glob("*"))
+    if not waiting:
+        print("nothing waits")
+        return 0
+    if not options.resend:
+        print("\n".join([*waiting, "`python -m pipeline track --resend` sends what waits"]))
+        return 0
+    said = resend()
+    print("\n".join(said))
+    return 0 if all(line.endswith(": sent") for line in said) else 1

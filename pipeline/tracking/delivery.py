@@ -1,0 +1,180 @@
+"""The messages of a run, as the store is given them. Each may be given twice: it is there once."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.tracking.outbox import Message, Refused
+from pipeline.tracking.store import Store, alone
+
+METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
+FINAL = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}  # no use to ask again
+
+
+class Delivery:
+    """Gives a run's messages to its store.
+
+    connect: opens the store and finds, or makes, the run; asked with the first message. files: the
+    folder that messages name files in.
+    """
+
+    def __init__(self, connect: Callable[[], tuple[Store, str]], files: Path) -> None:
+        self._connect, self.files = connect, files
+
+    @cached_property
+    def _place(self) -> tuple[Store, str]:
+        return self._connect()
+
+    @property
+    def store(self) -> Store:
+        """The open store."""
+        return self._place[0]
+
+    @property
+    def run_id(self) -> str:
+        """The run's id in it."""
+        return self._place[1]
+
+    def __call__(self, message: Message) -> None:
+        """Raises Refused, or MLflow's and other errors while the store cannot take it."""
+        from mlflow.exceptions import MlflowException
+
+        kind, values = message["kind"], {k: v for k, v in message.items() if k != "kind"}
+        try:
+            getattr(self, kind)(**values)
+        except MlflowException as error:
+            if error.error_code in FINAL:
+                raise Refused(f"{kind}: {error}") from None
+            raise
+
+    def points(self, rows: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
+        """Points of curves: step, time in ms, values by name; a point that is there stays one."""
+        from mlflow.entities import Metric
+
+        points = [
+            Metric(name, value, time, step)
+            for step, time, row in rows
+            for name, value in row.items()
+            if math.isfinite(value)
+        ]
+        for start in range(0, len(points), METRICS_A_CALL):
+            some = points[start : start + METRICS_A_CALL]
+            self.store.client.log_batch(self.run_id, metrics=some)
+
+    def tag(self, name: str, value: str) -> None:
+        """A tag."""
+        self.store.client.set_tag(self.run_id, name, value)
+
+    def params(self, values: Mapping[str, str]) -> None:
+        """Parameters by their dotted names."""
+        from mlflow.entities import Param
+
+        params = [Param(name, value) for name, value in values.items()]
+        for start in range(0, len(params), PARAMS_A_CALL):
+            some = params[start : start + PARAMS_A_CALL]
+            self.store.client.log_batch(self.run_id, params=some)
+
+    def dataset(self, name: str, sha256: str, source: str, context: str) -> None:
+        """The data that the run used."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        used = Dataset(name, sha256[:32], "dvc", source)  # MLflow takes 36 characters
+        tag = InputTag("mlflow.data.context", context)
+        self.store.client.log_inputs(self.run_id, [DatasetInput(used, [tag])])
+
+    def artifact(self, file: str, folder: str | None) -> None:
+        """A file, under its own name in a folder of the run's."""
+        path = self.files / file
+        if not path.exists():
+            raise Refused(f"{path.name}: its copy is gone")
+        self.store.client.log_artifact(self.run_id, str(path), folder)
+        path.unlink()
+
+    def image(self, file: str, key: str, step: int, time: int) -> None:
+        """An image of a step, which MLflow shows beside those of other steps."""
+        path = self.files / file
+        if not path.exists():
+            raise Refused(f"{key}, step {step}: its copy is gone")
+        pixels = np.asarray(Image.open(path))
+        self.store.client.log_image(self.run_id, pixels, key=key, step=step, timestamp=time)
+        path.unlink()
+
+    def model(
+        self,
+        code: str,
+        package: str,
+        artifacts: Mapping[str, str],
+        example: object,
+        packages: Iterable[str],
+        registered: Mapping[str, Any],
+    ) -> None:
+        """An MLflow model, once a run, and the newest version under a name.
+
+        code: a file of this package, whose copy is `package`; artifacts: files by the names that
+        the code knows them by; packages: whose installed versions it will ask for; registered: see
+        `_register`.
+        """
+        import mlflow
+
+        client = self.store.client
+        outputs = client.get_run(self.run_id).outputs
+        known = outputs.model_outputs if outputs else []
+        if known:
+            address = f"models:/{known[0].model_id}"
+        else:
+            # A model's home follows the store that is set, its experiment the one it is made in.
+            mlflow.set_tracking_uri(self.store.uri)
+            empty = client.create_logged_model(
+                self.store.experiment, name="generator", source_run_id=self.run_id
+            )
+            address = mlflow.models.Model.log(
+                None,
+                mlflow.pyfunc,
+                name="generator",
+                model_id=empty.model_id,
+                run_id=self.run_id,
+                python_model=str(self.files / package / code),
+                code_paths=[str(self.files / package)],
+                artifacts={name: str(self.files / file) for name, file in artifacts.items()},
+                input_example=example,
+                pip_requirements=[f"{name}=={version(name)}" for name in packages],
+            ).model_uri
+        self._register(address, **registered)
+
+    def _register(self, model: str, name: str, score: float, protocol: str) -> None:
+        """Make the model the newest version under a name, and its champion where it beats the
+        present one.
+
+        score: what versions are compared by, the higher the better; only where the protocol, what
+        was measured and how, is the same. The first version is the champion.
+        """
+        from mlflow.exceptions import MlflowException
+
+        client = self.store.client
+        tags = {"score": str(score), "protocol": protocol}
+        with alone(self.store.uri):
+            with suppress(MlflowException):  # there already
+                client.create_registered_model(name)
+            versions = client.search_model_versions(f"name = '{name}' and run_id = '{self.run_id}'")
+            if versions:
+                return
+            new = client.create_model_version(
+                name, model, self.run_id, tags=tags, model_id=model.removeprefix("models:/")
+            )
+            aliases = client.get_registered_model(name).aliases
+            if "champion" in aliases:
+                present = client.get_model_version(name, aliases["champion"]).tags
+                if present.get("protocol") != protocol or float(present["score"]) >= score:
+                    return
+            client.set_registered_model_alias(name, "champion", new.version)
+
+    def end(self, status: str, time: int) -> None:
+        """The final status, FINISHED, FAILED or KILLED, at a time in ms."""
+        self.store.client.set_terminated(self.run_id, status, time)
