@@ -24,6 +24,7 @@ from pipeline.photographs.reading import read
 from pipeline.settings import load
 from pipeline.tracking import registry
 from pipeline.tracking.run import Run, training_run
+from pipeline.tracking.store import tracking_uri
 
 NAME = "adversarial-posenet-lspet"
 PEOPLE = np.zeros((3, 14, 2))
@@ -70,9 +71,17 @@ def test_the_champion_is_beaten_only_on_the_same_photographs(store):
     assert champion() == 6
     measured = {"pck_0.2": {"mean": 0.99}}
     path = store / "generator.safetensors"
-    registry.keep(run, path, checkpoint.read_settings(path), measured, PEOPLE)  # it has one
+    about = {"store": tracking_uri(), "data": "lspet", "network": "generator", "run": run.id}
+    again = Run(about)
+    registry.keep(again, path, checkpoint.read_settings(path), measured, PEOPLE)  # it has one
+    assert again.close() == 0
     assert champion() == 6
     assert len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 6
+
+
+def test_a_model_is_kept_without_a_warning(store, caplog):
+    keep(store, 0.1)
+    assert not [record.message for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(store):

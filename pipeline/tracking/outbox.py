@@ -61,9 +61,9 @@ class Outbox:
 
         Returned is the path below `files`, for a message that names the file.
         """
-        number = len(list((self.folder / "files").iterdir()))
-        place = self.folder / "files" / str(number) / name
         try:
+            number = len(list((self.folder / "files").iterdir()))
+            place = self.folder / "files" / str(number) / name
             place.parent.mkdir()
             make(place)
         except Exception as error:  # noqa: BLE001  a figure, a disk that is full

@@ -156,15 +156,13 @@ class Run:
         copy = self._outbox.keep(
             lambda place: shutil.copytree(PACKAGE, place, ignore=ignored), PACKAGE.name
         )
-        files = {}
-        for name, path in artifacts.items():
-            files[name] = self._outbox.keep(partial(shutil.copyfile, path), path.name)
-        if copy and all(files.values()):
+        beside = self._outbox.keep(partial(_copied, artifacts.values()), "artifacts")
+        if copy and beside:
             self._outbox.say(
                 "model",
                 code=code.relative_to(PACKAGE).as_posix(),
                 package=copy,
-                artifacts=files,
+                artifacts={name: f"{beside}/{path.name}" for name, path in artifacts.items()},
                 example=example,
                 packages=list(packages),
                 registered=registered,
@@ -196,6 +194,13 @@ class Run:
 def outboxes() -> Path:
     """Where the outboxes of all runs lie."""
     return main_root() / ".dvc" / "tmp" / "tracking"
+
+
+def _copied(files: Iterable[Path], folder: Path) -> None:
+    """Copies of files, side by side in a new folder, as those who load one expect the others."""
+    folder.mkdir()
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
 
 
 def _now() -> int:
