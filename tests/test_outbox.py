@@ -136,5 +136,9 @@ def test_a_process_that_is_killed_leaves_whole_messages(tmp_path):
     with (folder / "messages.jsonl").open("a") as file:
         file.write(json.dumps({"kind": "some", "number": -1})[:-4])  # half a line
     store = Store()
-    assert Outbox(folder, store).close() == 0
-    assert store.has[:31] == list(range(31)) and store.has == list(range(len(store.has)))
+    again = Outbox(folder, store)
+    again.say("some", number="last")  # after the half line, not on it
+    assert again.close() == 0
+    *before, last = store.has
+    assert before[:31] == list(range(31)) and before == list(range(len(before)))
+    assert last == "last"

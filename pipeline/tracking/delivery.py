@@ -91,20 +91,23 @@ class Delivery:
 
     def artifact(self, file: str, folder: str | None) -> None:
         """A file, under its own name in a folder of the run's."""
-        path = self.files / file
-        if not path.exists():
-            raise Refused(f"{path.name}: its copy is gone")
+        path = self._kept(file)
         self.store.client.log_artifact(self.run_id, str(path), folder)
         path.unlink()
 
     def image(self, file: str, key: str, step: int, time: int) -> None:
         """An image of a step, which MLflow shows beside those of other steps."""
-        path = self.files / file
-        if not path.exists():
-            raise Refused(f"{key}, step {step}: its copy is gone")
+        path = self._kept(file)
         pixels = np.asarray(Image.open(path))
         self.store.client.log_image(self.run_id, pixels, key=key, step=step, timestamp=time)
         path.unlink()
+
+    def _kept(self, file: str) -> Path:
+        """The copy of a file that a message names. Raises Refused where it is gone."""
+        path = self.files / file
+        if not path.exists():
+            raise Refused(f"{path.name}: its copy is gone")
+        return path
 
     def model(
         self,

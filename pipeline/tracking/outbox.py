@@ -8,6 +8,7 @@ that speaks. What is left when that has ended, or was killed, is sent by the nex
 
 import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -43,6 +44,9 @@ class Outbox:
         self._lock.acquire(timeout=0)
         self._messages, self._count = folder / "messages.jsonl", folder / "sent"
         self._messages.touch()
+        text = self._messages.read_text()
+        whole = text.rfind("\n") + 1  # a process that was killed may have left half a line
+        os.truncate(self._messages, len(text[:whole].encode()))
         self._more, self._closing, self._given_up = (threading.Event() for _ in range(3))
         self._thread = threading.Thread(target=self._send, name="tracking", daemon=True)
         self._thread.start()
@@ -96,8 +100,7 @@ class Outbox:
         return int(self._count.read_text()) if self._count.exists() else 0
 
     def _all(self) -> list[Message]:
-        # A process that was killed may have left half a line.
-        lines = self._messages.read_text().split("\n")[:-1]
+        lines = self._messages.read_text().split("\n")[:-1]  # the last may be half written
         return [json.loads(line) for line in lines]
 
     def _waiting(self) -> list[Message]:
