@@ -1,0 +1,214 @@
+"""A clone with a tiny pipeline, what runs in it, and what an undisturbed run of it made."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import psutil
+import yaml
+
+from conftest import environment, git, sh
+from faults.table import Lost, require
+from tiny import repository
+
+LAST = {  # what each stage writes last
+    "download": "data/dataset",
+    "cache": "data/split.csv",
+    "train": "metrics/validation.json",
+    "finder": "metrics/finder.json",
+    "calibrate": "models/judgement.json",
+    "evaluate": "data/predictions_without_box.csv",
+}
+STEPS = 220  # of training: the state is saved after 100
+PATIENCE = 300.0  # s for anything that should end by itself
+DURATION = 30.0  # s within which what was stopped ends
+UNFINISHED = (".*.part", ".*.old", "*.holder")  # of files that are being written
+WRITTEN = ("data", "models", "metrics", "checkpoints", ".dvc/tmp/download")
+
+
+def made(folder: Path) -> Path:
+    """A repository with a tiny pipeline that saves its training on the way; nothing has run."""
+    repository(folder)
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    values["train"] |= {"steps": STEPS, "log_every": 10, "validate_every": 100}
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    git(folder, "commit", "-qam", "longer")
+    return folder
+
+
+@dataclass
+class Clone:
+    """A folder in which things are broken."""
+
+    folder: Path
+    tracking: str | None = None  # MLFLOW_TRACKING_URI; its own database where there is none
+
+    def start(self, *command: str) -> subprocess.Popen:
+        """A program, in a session of its own, whose output goes to the file `log`."""
+        more = {"MLFLOW_TRACKING_URI": self.tracking} if self.tracking else {}
+        with (self.folder.parent / f"{self.folder.name}.log").open("a") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment() | more,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        """What the programs said so far."""
+        log = self.folder.parent / f"{self.folder.name}.log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def run(self, *command: str) -> None:
+        """A program that must succeed."""
+        before = len(self.said)
+        process = self.start(*command)
+        try:
+            status = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise Lost(f"`{' '.join(command)}` did not end: {self.said[before:][-300:]}") from None
+        said = self.said[before:]
+        require(status == 0, f"`{' '.join(command)}` ended with {status}: {said[-300:]}")
+        require("Traceback" not in said, f"a traceback: {said[-600:]}")
+
+    def processes(self, stage: str = "") -> list[psutil.Process]:
+        """What runs in the folder, or in DVC's copies of it; of one stage, if it is named."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                words, place = process.cmdline(), Path(process.cwd())
+            except (psutil.Error, OSError):
+                continue
+            if process.status() == psutil.STATUS_ZOMBIE or not words:
+                continue
+            inside = place.is_relative_to(self.folder)
+            if inside and (not stage or words[-2:] == ["-m", f"stages.{stage}"]):
+                found.append(process)
+        return found
+
+    def end(self, seconds: float = DURATION) -> None:
+        """Wait until nothing runs here. Raises Lost where something does not end."""
+        waited = time.monotonic() + seconds
+        while left := self.processes():
+            if time.monotonic() > waited:
+                names = [" ".join(process.cmdline())[-80:] for process in left]
+                for process in left:
+                    process.kill()
+                raise Lost(f"goes on after its parent was killed: {', '.join(names)}")
+            time.sleep(0.05)
+
+    def writing(self) -> bool:
+        """Is a file half written at this moment?"""
+        return any(
+            next((self.folder / place).glob(pattern), None)
+            for place in WRITTEN
+            for pattern in UNFINISHED[:2]
+        )
+
+    def leftovers(self) -> list[str]:
+        """Files that should be gone when all is done."""
+        found = [
+            path for place in WRITTEN for pattern in UNFINISHED
+            for path in (self.folder / place).rglob(pattern)
+        ]  # fmt: skip
+        found += (self.folder / "checkpoints").glob("*.pt")
+        found += (self.folder / ".dvc/tmp/tracking").glob("*")
+        return [str(path.relative_to(self.folder)) for path in found]
+
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(self.tracking or f"sqlite:///{self.folder}/mlflow.db")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an undisturbed run of the pipeline made."""
+
+    folder: Path
+    lock: dict  # dvc.lock: the digest of every input and output
+    seconds: dict[str, float]  # that each stage took
+    points: Counter[tuple[str, int]]  # of the curves of both trainings: how often each is there
+
+    @classmethod
+    def of(cls, folder: Path) -> "Reference":
+        """Run it in a folder that is not there yet."""
+        clone, seconds = Clone(made(folder)), {}
+        for stage in LAST:
+            start = time.monotonic()
+            clone.run("dvc", "repro", "--single-item", stage)
+            seconds[stage] = time.monotonic() - start
+        return cls(folder, locked(folder), seconds, points(clone))
+
+    @contextmanager
+    def clone(self, name: str, done: bool = False) -> Iterator[Clone]:
+        """A clone to break things in; with `done`, after the whole pipeline."""
+        folder = self.folder.with_name(name)
+        if done:
+            shutil.copytree(self.folder, folder, symlinks=True)
+        else:
+            sh(self.folder.parent, "git", "clone", "-q", str(self.folder), str(folder))
+        clone = Clone(folder)
+        try:
+            yield clone
+        finally:
+            for process in clone.processes():
+                process.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def check(self, clone: Clone) -> None:
+        """Raises Lost where a clone that has run to its end differs in anything."""
+        require(locked(clone.folder) == self.lock, "other bytes than undisturbed")
+        require("up to date" in sh(clone.folder, "dvc", "status"), "dvc status is not clean")
+        left = clone.leftovers()
+        require(not left, f"left over: {', '.join(left)}")
+        self.check_runs(clone)
+
+    def check_runs(self, clone: Clone) -> None:
+        """Raises Lost where MLflow does not hold each training once, and each of its points."""
+        for network, found in runs(clone).items():
+            status = [run.info.status for run in found]
+            require(status == ["FINISHED"], f"runs of the {network} are {status}")
+            complete = found[0].data.tags.get("complete")
+            require(complete == "true", f"the {network}'s run is said to be incomplete")
+        now = points(clone)
+        require(
+            now == self.points, f"points: {list((self.points - now) + (now - self.points))[:5]}"
+        )
+
+
+def locked(folder: Path) -> dict:
+    """What dvc.lock says."""
+    return yaml.safe_load((folder / "dvc.lock").read_text())
+
+
+def runs(clone: Clone) -> dict[str, list]:
+    """The MLflow runs of the generator and of the finder."""
+    client, found = clone.client(), {}
+    for network, ending in (("generator", "figures"), ("finder", "figures-finder")):
+        experiment = client.get_experiment_by_name(f"adversarial-posenet-{ending}")
+        place = [experiment.experiment_id] if experiment else []
+        found[network] = list(client.search_runs(place)) if place else []
+    return found
+
+
+def points(clone: Clone) -> Counter[tuple[str, int]]:
+    """How often each step of each curve is there, but for those of the machine and of the clock."""
+    client, found = clone.client(), Counter()
+    for some in runs(clone).values():
+        for run in some:
+            for name in run.data.metrics:
+                if not name.startswith("system/"):
+                    history = client.get_metric_history(run.info.run_id, name)
+                    found.update((name, point.step) for point in history)
+    return found

@@ -1,0 +1,142 @@
+"""Programs that are killed: at any moment, by any signal, alone or with all around them."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from itertools import cycle, product
+
+import numpy as np
+import psutil
+from tqdm import tqdm
+
+from faults.clone import LAST, Clone, Reference
+from faults.table import Lost, Table, require
+
+MOMENTS = ("at its start", "in its work", "while it writes", "at its end")
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+TARGETS = ("the stage", "dvc", "the group")
+KILLS = 216  # of the whole suite: each stage, moment, signal and target once
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One of them."""
+
+    stage: str
+    moment: str
+    number: signal.Signals
+    target: str
+
+    @property
+    def kind(self) -> str:
+        """Its row of the table."""
+        return f"{self.number.name}, {self.target}"
+
+
+def plan(rng: np.random.Generator, count: int) -> list[list[Kill]]:
+    """Chains of kills, from the first stage to the last, in which all there are come in turn."""
+    ways = cycle(rng.permutation(list(product(range(3), range(3)))).tolist())
+    chains = []
+    while sum(map(len, chains)) < count:
+        chain = [
+            Kill(stage, moment, SIGNALS[number], TARGETS[target])
+            for stage, moment in product(LAST, MOMENTS)
+            for number, target in [next(ways)]
+        ]
+        next(ways)  # 24 is no multiple of 9, but of 3: shifted, each moment sees each way
+        chains.append(chain)
+    short = sum(map(len, chains)) - count
+    if short and len(chains) == 1:  # a few, from all over
+        chosen = np.sort(rng.permutation(len(chains[0]))[:count])
+        return [[chains[0][k] for k in chosen]]
+    return chains
+
+
+def run(table: Table, reference: Reference, share: float, rng: np.random.Generator) -> None:
+    """All chains, each in a clone of its own; then the queue and copies of the repository."""
+    chains = plan(rng, max(round(share * KILLS), 4))
+    bar = tqdm(total=sum(map(len, chains)), desc="kills", unit=" kills")
+    for number, chain in enumerate(chains):
+        with reference.clone(f"kills-{number}") as clone:
+            for kill in chain:
+                table.attempt(kill.kind, lambda k=kill, c=clone: killed(c, reference, k, rng))
+                bar.update()
+            ended = f"... {len(chains)} times to the end, then"
+            table.attempt(ended, lambda c=clone: finished(c, reference))
+    bar.close()
+
+
+def killed(clone: Clone, reference: Reference, kill: Kill, rng: np.random.Generator) -> None:
+    """Start the pipeline, kill something at a moment of a stage, and wait until nothing runs."""
+    process = clone.start("dvc", "repro", kill.stage)
+    before = stamp(clone, kill.stage)
+    stage = appeared(clone, process, kill.stage)
+    if stage is None:
+        require(process.wait() == 0, f"dvc repro {kill.stage}: {clone.said[-300:]}")
+        return  # nothing was left to do: a kill at its end came too late for this stage
+    wait_for(kill.moment, clone, stage, reference.seconds[kill.stage], before, rng)
+    try:
+        if kill.target == "the stage":
+            stage.send_signal(kill.number)
+        elif kill.target == "dvc":
+            process.send_signal(kill.number)
+        else:
+            os.killpg(process.pid, kill.number)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        pass
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise Lost(f"{kill} did not end dvc: {clone.said[-300:]}") from None
+    clone.end()
+
+
+def appeared(clone: Clone, process: subprocess.Popen, stage: str) -> psutil.Process | None:
+    """The stage's process, once there; None where dvc ends without it."""
+    while process.poll() is None:
+        if found := clone.processes(stage):
+            return found[0]
+        time.sleep(0.01)
+    return None
+
+
+def wait_for(
+    moment: str,
+    clone: Clone,
+    stage: psutil.Process,
+    seconds: float,
+    before: object,
+    rng: np.random.Generator,
+) -> None:
+    """Until a moment of a stage, or its end."""
+    if moment == MOMENTS[0]:
+        time.sleep(rng.uniform(0, 0.3))
+        return
+    if moment == MOMENTS[1]:
+        time.sleep(rng.uniform(0.2, 0.9) * seconds)
+        return
+    name = stage.cmdline()[-1].removeprefix("stages.")
+    while stage.is_running() and stage.status() != psutil.STATUS_ZOMBIE:
+        if moment == MOMENTS[2] and clone.writing():
+            return
+        if moment == MOMENTS[3] and stamp(clone, name) != before:
+            return
+        time.sleep(0.002)
+
+
+def stamp(clone: Clone, stage: str) -> object:
+    """What tells whether a stage's last output is another."""
+    path = clone.folder / LAST[stage]
+    try:
+        return path.stat().st_mtime_ns, path.stat().st_ino
+    except OSError:
+        return None
+
+
+def finished(clone: Clone, reference: Reference) -> None:
+    """Let it run to its end: it must have made what an undisturbed one makes."""
+    clone.run("dvc", "repro")
+    reference.check(clone)

@@ -1,0 +1,264 @@
+"""A tracking store that is away: refused, hanging, failing, locked, full; at any time of a run."""
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tqdm import tqdm
+
+import servers
+from faults.clone import STEPS, Clone, Reference, points, runs
+from faults.disk import small_disk
+from faults.table import Table, require
+
+TIMES = ("before", "during", "at the end", "in evaluate")
+
+
+class Store:
+    """A real MLflow server that can be taken away, and comes back at the same address."""
+
+    def __init__(self, folder: Path, artifacts: Path | None = None) -> None:
+        folder.mkdir()
+        self.folder, self.port = folder, servers.free_port()
+        self.artifacts = artifacts or folder / "kept"
+        self._up = ExitStack()
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "mlflow.db"
+
+    def start(self) -> None:
+        places = ("--backend-store-uri", f"sqlite:///{self.database}")
+        words = (
+            "server",
+            "--workers",
+            "1",
+            *places,
+            "--artifacts-destination",
+            f"{self.artifacts}",
+        )
+        _, self.process = self._up.enter_context(
+            servers.running(
+                *words,
+                folder=self.folder,
+                log=self.folder / "log",
+                ready="/health",
+                port=self.port,
+            )
+        )
+
+    def stop(self) -> None:
+        self._up.close()
+
+
+@contextmanager
+def refused(store: Store) -> Iterator[None]:
+    """Nobody listens."""
+    store.stop()
+    yield
+    store.start()
+
+
+@contextmanager
+def hanging(store: Store) -> Iterator[None]:
+    """Connections are taken, and nothing is answered."""
+    os.killpg(store.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(store.process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def answering_500(store: Store) -> Iterator[None]:
+    """Another server at that address fails at everything."""
+
+    class Failing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(500)
+
+        do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    store.stop()
+    server = ThreadingHTTPServer(("127.0.0.1", store.port), Failing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield
+    server.shutdown()
+    server.server_close()
+    store.start()
+
+
+@contextmanager
+def closing(store: Store) -> Iterator[None]:
+    """Every connection is closed as soon as it is there."""
+    store.stop()
+    done = threading.Event()
+    listening = socket.create_server(("127.0.0.1", store.port))
+    listening.settimeout(0.1)
+
+    def close_all() -> None:
+        while not done.is_set():
+            try:
+                listening.accept()[0].close()
+            except TimeoutError:
+                continue
+
+    thread = threading.Thread(target=close_all, daemon=True)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+    listening.close()
+    store.start()
+
+
+@contextmanager
+def locked(store: Store) -> Iterator[None]:
+    """Its database is held by somebody else."""
+    holder = sqlite3.connect(store.database, timeout=60, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        holder.rollback()
+        holder.close()
+
+
+@contextmanager
+def full(store: Store) -> Iterator[None]:
+    """Its disk of artifacts is full."""
+    hog = store.artifacts / "hog"
+    with hog.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(2**16))
+                file.flush()
+        except OSError:
+            pass
+    yield
+    hog.unlink()
+
+
+@contextmanager
+def of_an_old_schema(store: Store) -> Iterator[None]:
+    """Its database is of another version of MLflow: tables are missing."""
+    store.stop()
+    names = ("latest_metrics", "metrics", "tags", "params")
+
+    def rename(ending_before: str, ending_after: str) -> None:
+        with sqlite3.connect(store.database) as database:
+            database.execute("PRAGMA legacy_alter_table = ON")
+            for name in names:
+                command = f"ALTER TABLE {name}{ending_before} RENAME TO {name}{ending_after}"
+                database.execute(command)
+
+    store.start()
+    rename("", "_away")
+    yield
+    rename("_away", "")
+
+
+OUTAGES: tuple[Callable, ...] = (
+    *(refused, hanging, answering_500, closing, locked, full, of_an_old_schema),
+)
+
+
+def run(table: Table, reference: Reference, share: float) -> None:
+    """Each outage at each time, once; a share of them, in turn."""
+    every = [(outage, when) for when in TIMES for outage in OUTAGES]
+    chosen = every[:: max(round(1 / share), 1)]
+    for number, (outage, when) in enumerate(tqdm(chosen, "outages", unit=" outages")):
+        kind = f"store {outage.__name__.replace('_', ' ')}"
+        table.attempt(kind, lambda n=number, o=outage, w=when: away(reference, n, o, w, table))
+
+
+def away(reference: Reference, number: int, outage: Callable, when: str, table: Table) -> None:
+    """Train and evaluate with a store that fails at a time; it must hold all in the end."""
+    with ExitStack() as stack:
+        clone = stack.enter_context(reference.clone(f"outage-{number}", done=True))
+        for path in ("checkpoints", "mlflow.db", "mlartifacts", "models/generator.safetensors"):
+            place = clone.folder / path
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        folder, artifacts = reference.folder.with_name(f"store-{number}"), None
+        if outage is full:
+            artifacts = stack.enter_context(
+                small_disk(folder.with_name(f"kept-{number}"), 64 * 1024)
+            )
+        store = Store(folder, artifacts)
+        stack.callback(store.stop)
+        clone.tracking = store.address
+        train = ("dvc", "repro", "--single-item", "--force", "train")
+        evaluate = ("dvc", "repro", "--single-item", "--force", "evaluate")
+        start = time.monotonic()
+        if when == "before":
+            with outage(store):
+                clone.run(*train)
+        elif when == "in evaluate":
+            clone.run(*train)
+            with outage(store):
+                clone.run(*evaluate)
+        else:
+            process = clone.start(*train)
+            wait_until(process, clone, STEPS // 4 if when == "during" else STEPS)
+            with outage(store):
+                if when == "at the end":
+                    process.wait()
+                else:
+                    time.sleep(20)
+            require(process.wait() == 0, f"the training failed: {clone.said[-300:]}")
+        seconds = time.monotonic() - start
+        clone.run("python", "-m", "pipeline", "track", "--resend")
+        if when != "in evaluate":
+            clone.run(*evaluate)
+            clone.run("python", "-m", "pipeline", "track", "--resend")
+        check(clone, reference)
+        require("Traceback" not in clone.said, f"a traceback: {clone.said[-300:]}")
+        table.notes[f"store {outage.__name__.replace('_', ' ')}"] = f"nothing; {seconds:.0f} s"
+
+
+def wait_until(process: subprocess.Popen, clone: Clone, step: int) -> None:
+    """Until the training's curve has a step, or the training ends."""
+    curve = clone.folder / "metrics/learning_curve.csv"
+    curve.unlink(missing_ok=True)
+    while process.poll() is None:
+        if curve.exists() and curve.read_text().strip():
+            last = curve.read_text().strip().splitlines()[-1].partition(",")[0]
+            if last.isdigit() and int(last) >= step:
+                return
+        time.sleep(0.05)
+
+
+def check(clone: Clone, reference: Reference) -> None:
+    """The store must hold the generator's training whole, once: points, files, the model."""
+    (run,) = runs(clone)["generator"] or [None]
+    require(run, "there is no run")
+    status, complete = run.info.status, run.data.tags.get("complete")
+    require(status == "FINISHED" and complete == "true", f"the run is {status}, {complete}")
+    network = {name for name, _ in reference.points if not name.startswith("finder/")}
+    wanted = {key: n for key, n in reference.points.items() if key[0] in network}
+    found = {key: n for key, n in points(clone).items() if key[0] in network}
+    require(found == wanted, f"{len(set(wanted) ^ set(found))} points differ")
+    client = clone.client()
+    there = {item.path for item in client.list_artifacts(run.info.run_id)}
+    for name in ("params.yaml", "pictures", "report.html"):
+        require(name in there, f"{name} is missing among the artifacts")
+    require(run.outputs and run.outputs.model_outputs, "the model is missing")
+    left = list((clone.folder / ".dvc/tmp/tracking").glob("*"))
+    require(not left, f"waits still: {[path.name for path in left]}")
