@@ -11,8 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -407,12 +409,64 @@ def test_one_at_a_time_holds_the_lock_beside_a_local_database(root):
         assert [path.name for path in root.glob("*.lock")] == ["mlflow.db.lock"]
 
 
-def test_an_unreachable_server_is_named(root, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{servers.free_port()}")
+@pytest.mark.parametrize(
+    "address", ["http://user:secret@127.0.0.1:{port}/pages", "gopher://me:secret@host"]
+)
+def test_an_address_that_can_never_be_a_store_is_refused_at_once(root, monkeypatch, address):
+    """Another program's server, that knows no such page; and what MLflow has no client for."""
+    answering = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    threading.Thread(target=answering.serve_forever, daemon=True).start()
+    port = answering.server_address[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(port=port))
     with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI") as caught:
         train()
-    assert "secret" not in str(caught.value)
+    answering.shutdown()
+    assert "secret" not in str(caught.value) and not list(tracking_run.outboxes().glob("*"))
+
+
+def test_a_server_that_is_away_when_training_begins_gets_all_when_it_is_back(
+    root, server, monkeypatch, caplog
+):
+    uri, folder, process = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(tracking_run, "PATIENCE", 0.5)
+    servers.stop(process)
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        run.log(1, {"train/loss": 2.0})
+    assert "away, all is kept" in caplog.text and "track --resend" in caplog.text
+    words = ("--backend-store-uri", f"sqlite:///{folder}/mlflow.db")
+    words = ("server", "--workers", "1", *words, "--artifacts-destination", str(folder / "kept"))
+    again = {"folder": folder, "log": folder / "log", "ready": "/health"}
+    with servers.running(*words, **again, port=int(uri.rpartition(":")[2])):
+        monkeypatch.setattr(tracking_run, "PATIENCE", 60.0)
+        assert resend(60.0)[0].endswith(": sent")
+        (found,) = runs(mlflow.MlflowClient(tracking_uri=uri))
+        assert found.info.status == "FINISHED" and found.data.metrics == {"train/loss": 2.0}
+        assert found.data.params["train.seed"] == "0" and found.data.tags["fingerprint"] == "abc"
+
+
+def test_a_training_that_was_killed_before_it_was_saved_goes_on_in_its_run(root):
+    """From its first step: each step of a curve is there once."""
+    with pytest.raises(KeyboardInterrupt):
+        train(fail=KeyboardInterrupt())
+    (killed,) = runs(client(root))
+    before = points_of(client(root), killed.info.run_id)
+    assert train() == killed.info.run_id
+    found = client(root).get_run(killed.info.run_id)
+    assert found.info.status == "FINISHED" and "resumed" not in found.data.tags
+    assert points_of(client(root), found.info.run_id) == before != []
+
+
+def test_what_is_measured_anew_replaces_what_was_measured(root, tmp_path):
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"some weights")
+    for value in (0.5, 0.5, 0.75):
+        with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
+            run.measured(100, {"test/pck_0.2/mean": value})
+    (found,) = runs(client(root))
+    assert found.data.metrics == {"test/pck_0.2/mean": 0.75}
+    history = client(root).get_metric_history(found.info.run_id, "test/pck_0.2/mean")
+    assert [point.value for point in history] == [0.5, 0.75]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import csv
 import getpass
 import json
 import logging
-import math
 import shutil
 import sys
 import tempfile
@@ -34,14 +33,13 @@ from pipeline.tracking.outbox import PATIENCE, Outbox
 from pipeline.tracking.provenance import flat, origin, run_name
 from pipeline.tracking.store import (
     GENERATOR,
-    PREFIX,
+    AwayError,
     Store,
     TrackingError,
     open_store,
     public,
     remote,
     tracking_uri,
-    unreachable,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +64,8 @@ class Run:
             prefix = time.strftime("%Y%m%d-%H%M%S-")
             folder = Path(tempfile.mkdtemp(prefix=prefix, dir=outboxes()))
             (folder / ABOUT).write_text(json.dumps(about))
-        self._delivery = Delivery(lambda: connection(about), folder / "files")
+        name = folder.name
+        self._delivery = Delivery(lambda: connection(about, name), folder / "files")
         self._outbox = Outbox(folder, self._delivery)
 
     @property
@@ -99,12 +98,19 @@ class Run:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a point to each named curve; values that are not finite are left out."""
-        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        self._outbox.say("points", rows=[(step, _now(), finite)])
+        self._outbox.say("points", rows=[(step, _now(), dict(metrics))])
+
+    def measured(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Say what was measured at a step, in place of what was said of it before."""
+        self._outbox.say("measures", rows=[(step, _now(), dict(metrics))])
 
     def tag(self, name: str, value: object) -> None:
         """Set a tag."""
         self._outbox.say("tag", name=name, value=str(value)[:5000])
+
+    def params(self, settings: Mapping[str, Any]) -> None:
+        """Note the parameters, by their dotted names."""
+        self._outbox.say("params", values={key: str(value) for key, value in flat(settings)})
 
     def describe(self, markdown: str) -> None:
         """Set the description on the run's page."""
@@ -173,6 +179,32 @@ class Run:
         self.tag("complete", "true")
         self._outbox.say("end", status=status, time=_now())
 
+    def watch(self) -> Callable[[], None]:
+        """Let MLflow watch processor, memory, disk, network and GPU from a thread; returns what
+        stops it. Not where the store is away.
+
+        Raises TrackingError where the store can never be opened; the run is forgotten then.
+        """
+        try:
+            uri, run_id = self._delivery.store.uri, self.id
+        except Exception as error:
+            if isinstance(error, TrackingError) and not isinstance(error, AwayError):
+                self._outbox.forget()
+                raise
+            _log.warning(
+                "the tracking store is away, all is kept and sent later: %s", public(error)
+            )
+            return lambda: None
+        try:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
+            monitor.start()
+        except Exception as error:  # noqa: BLE001  a machine that hides its counters
+            _log.warning("no system metrics: %s", public(error))
+            return lambda: None
+        return monitor.finish
+
     @property
     def ended(self) -> bool:
         """Whether its end was said."""
@@ -207,13 +239,13 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def connection(about: Mapping[str, Any]) -> tuple[Store, str]:
+def connection(about: Mapping[str, Any], outbox: str) -> tuple[Store, str]:
     """Open a run's store, and find, or make, the run; its id.
 
     about: `store`, its address without passwords; `data` and `network`, of the experiment; and
-    either `run`, the id, or `weights`, the SHA-256 of those that it trained: where no run is known
+    either `training`, or `weights`, the SHA-256 of those that it trained: where no run is known
     (weights that were pulled, or trained elsewhere) one is made of their `settings` and the points
-    of their `curve`, tagged `imported`. Raises TrackingError.
+    of their `curve`, tagged `imported`. outbox: the name of its folder. Raises TrackingError.
     """
     if public(tracking_uri()) != about["store"]:
         raise TrackingError(
@@ -221,26 +253,50 @@ def connection(about: Mapping[str, Any]) -> tuple[Store, str]:
             f" {public(tracking_uri())}"
         )
     store = open_store(about["data"], about["network"])
-    if "run" in about:
-        return store, about["run"]
+    if "training" in about:
+        return store, _training(store, outbox, **about["training"])
     sha = about["weights"]
     if found := store.find(f"tags.`model.sha256` = '{sha}'"):
         return store, found.info.run_id
     name, settings = f"{about['data']}-imported-{sha[:8]}", about["settings"]
-    run = _create(store, name, {"imported": "true"}, settings)
+    run = _create(store, name, {"imported": "true"})
+    run.params({key: str(value) for key, value in flat(settings)})
     run.points(about["curve"])
     run.end("FINISHED", _now())
     run.tag("model.sha256", sha)  # last: a run that is half imported is not found
     return store, run.run_id
 
 
-@contextmanager
-def answering(uri: str) -> Iterator[None]:
-    """Turn whatever a store raises into a TrackingError."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, requests: each its own
-        raise unreachable(uri, error) from None
+def _training(store: Store, outbox: str, name: str, tags: Mapping[str, str], resumed: bool) -> str:
+    """The id of a training's run: the one that it began, or that another process began and left, or
+    a new one.
+
+    What a process left unsaid is said first, so that it does not end a run that goes on.
+    """
+    if begun := store.find(f"tags.outbox = '{outbox}'"):
+        return begun.info.run_id
+    resend(HURRIED)
+    tags = dict(tags) | {"outbox": outbox}
+    if found := _left(store, tags.get("fingerprint"), resumed):
+        run_id = found.info.run_id
+        store.client.update_run(run_id, status="RUNNING")
+        if "error" in found.data.tags:
+            store.client.delete_tag(run_id, "error")
+        for key, value in ({"complete": "false"} | tags).items():
+            store.client.set_tag(run_id, key, value)
+        return run_id
+    return _create(store, name, tags | ({"resumed": "true"} if resumed else {})).run_id
+
+
+def _left(store: Store, fingerprint: str | None, resumed: bool) -> Any:
+    """The newest run of a fingerprint that did not finish, or None. One that seems to run may do so
+    on another machine, unless its saved state is here."""
+    if fingerprint is None:
+        return None
+    ended = "attributes.status != 'FINISHED'"
+    if not resumed:
+        ended += " and attributes.status != 'RUNNING'"
+    return store.find(f"tags.fingerprint = '{fingerprint}' and {ended}")
 
 
 @contextmanager
@@ -259,23 +315,22 @@ def training_run(
     """Open the run of a training; it ends FINISHED, FAILED (tag `error`) or KILLED as the block
     does.
 
-    tags: among them `device` and, where it can be resumed, `fingerprint`. network: GENERATOR or
-    FINDER, each in an experiment of its own. With resumed, continue the newest run of that
-    fingerprint that did not finish. Raises TrackingError where the store cannot be opened.
+    tags: among them `device` and, by which it is found again, `fingerprint`. network: GENERATOR or
+    FINDER, each in an experiment of its own. It continues the newest run of that fingerprint that
+    did not finish. resumed: it goes on from a saved state. Where the store is away all is kept, and
+    sent when it is back. Raises TrackingError where the store is one that can never be opened.
     """
-    store = open_store(settings.data.name, network)
-    resend(HURRIED)
     said = {name: str(value) for name, value in (origin() | dict(tags)).items()}
-    with answering(store.uri):
-        run_id = _continued(store, said) if resumed else None
-        if run_id is None:
-            said |= {"resumed": "true"} if resumed else {}
-            name = run_name(store.name.removeprefix(PREFIX))
-            run_id = _create(store, name, said, settings.model_dump()).run_id
-    run = Run(_about(settings.data.name, network) | {"run": run_id, "ends": True})
+    training = {
+        "name": run_name(settings.data.name + ("" if network == GENERATOR else f"-{network}")),
+        "tags": said,
+        "resumed": resumed,
+    }
+    run = Run(_about(settings.data.name, network) | {"training": training, "ends": True})
+    stop = run.watch()
+    run.params(settings.model_dump())
     if PARAMS.is_file():
         run.file(PARAMS)
-    stop = _system_metrics(store.uri, run_id)
     status, patience = "KILLED", HURRIED
     try:
         yield run
@@ -356,41 +411,11 @@ def _about(data: str, network: str) -> dict[str, Any]:
     return {"store": public(tracking_uri()), "data": data, "network": network}
 
 
-def _create(store: Store, name: str, tags: Mapping[str, str], settings: Mapping) -> Delivery:
+def _create(store: Store, name: str, tags: Mapping[str, str]) -> Delivery:
     """Make a run, of which not all is told yet."""
     said = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
     with suppress(Exception):  # an account without a name
         said["mlflow.user"] = getpass.getuser()
     said |= {"complete": "false"} | dict(tags)
     made = store.client.create_run(store.experiment, tags=said, run_name=name)
-    run = Delivery(lambda: (store, made.info.run_id), outboxes())
-    run.params({name: str(value) for name, value in flat(settings)})
-    return run
-
-
-def _continued(store: Store, tags: Mapping[str, str]) -> str | None:
-    """The newest run of a fingerprint that did not finish, running again; None where none is."""
-    same = f"tags.fingerprint = '{tags['fingerprint']}'"
-    found = store.find(f"{same} and attributes.status != 'FINISHED'")
-    if found is None:
-        return None
-    run_id = found.info.run_id
-    store.client.update_run(run_id, status="RUNNING")
-    if "error" in found.data.tags:
-        store.client.delete_tag(run_id, "error")
-    for name, value in ({"complete": "false"} | dict(tags)).items():
-        store.client.set_tag(run_id, name, value)
-    return run_id
-
-
-def _system_metrics(uri: str, run_id: str) -> Callable[[], None]:
-    """Watch processor, memory, disk, network and GPU from a thread; returns what stops it."""
-    try:
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
-        monitor.start()
-    except Exception as error:  # noqa: BLE001  a machine that hides its counters
-        _log.warning("no system metrics: %s", error)
-        return lambda: None
-    return monitor.finish
+    return Delivery(lambda: (store, made.info.run_id), outboxes())
