@@ -22,14 +22,14 @@ import untrained
 from conftest import ROOT
 from pipeline.commands.serving import EXPECTED
 from pipeline.figures import drawn_people
+from pipeline.files import digest
 from pipeline.networks import checkpoint
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.people import described
 from pipeline.photographs.reading import read
 from pipeline.settings import load
 from pipeline.tracking import registry
-from pipeline.tracking.run import Run, training_run
-from pipeline.tracking.store import tracking_uri
+from pipeline.tracking.run import evaluation_run, training_run
 
 NAME = "adversarial-posenet-lspet"
 PEOPLE = np.zeros((3, 14, 2))
@@ -52,13 +52,13 @@ def store(tmp_path_factory):
         yield folder
 
 
-def keep(folder: Path, score: float | None, originals: np.ndarray = PEOPLE) -> Run:
+def keep(folder: Path, score: float | None, originals: np.ndarray = PEOPLE) -> None:
     settings, tags = load(ROOT / "params.yaml"), {"fingerprint": "a"}
     with training_run(settings, tags=tags, resumed=False) as run:
         measured = {"pck_0.2": {"mean": score}}
         path = folder / "generator.safetensors"
         registry.keep(run, path, checkpoint.read_settings(path), measured, originals)
-    return run
+        run.tag("model.sha256", digest(path))
 
 
 def champion() -> int:
@@ -72,14 +72,13 @@ def test_the_champion_is_beaten_only_on_the_same_photographs(store):
     keep(store, None)  # nothing counted
     keep(store, 0.9, originals=PEOPLE + 1)
     assert champion() == 1
-    run = keep(store, 0.6)
+    keep(store, 0.6)
     assert champion() == 6
     measured = {"pck_0.2": {"mean": 0.99}}
     path = store / "generator.safetensors"
-    about = {"store": tracking_uri(), "data": "lspet", "network": "generator", "run": run.id}
-    again = Run(about)
-    registry.keep(again, path, checkpoint.read_settings(path), measured, PEOPLE)  # it has one
-    assert again.close() == 0
+    made_by = checkpoint.read_settings(path)
+    with evaluation_run(made_by, path, store / "none.csv") as again:
+        registry.keep(again, path, made_by, measured, PEOPLE)  # it has one
     assert champion() == 6
     assert len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 6
 

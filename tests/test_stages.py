@@ -30,8 +30,9 @@ BESIDE = {  # in a room of a stage, though the stage does not import it
 }
 FLOORS = (  # what stands on a floor imports from those below it alone
     {"errors"},
+    {"__init__"},
     {
-        *("__init__", "device", "files", "geometry", "paths", "processes", "rates", "seeding"),
+        *("device", "files", "geometry", "paths", "processes", "rates", "seeding"),
         "skeleton",
     },
     {"inputs"},

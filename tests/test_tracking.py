@@ -253,16 +253,21 @@ def test_what_the_store_refuses_and_what_is_not_there_cost_a_warning_only(root, 
     assert found.data.tags["complete"] == "true"
 
 
-def test_where_a_training_comes_from_is_known_of_a_run_that_is_there(root, caplog):
+def test_where_a_training_comes_from_is_known_of_its_run(root, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
-    about = {"store": tracking_uri(), "data": SETTINGS.data.name, "network": "generator"}
-    known, unknown = (Run(about | {"run": each}) for each in (train(), "0" * 32))
-    assert known.origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        assert run.origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"from elsewhere")
+    with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
+        assert run.origin == {}
     assert not caplog.records
-    assert unknown.origin == {}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
+    away = {"store": tracking_uri(), "data": "lspet", "network": "generator", "weights": "0" * 64}
+    run = Run(away)
+    assert run.origin == {} and run.close() == 0
     (warned,) = [record for record in caplog.records if record.name == tracking_run.__name__]
-    assert "not tracked: MlflowException: " in warned.message
-    assert [run.close() for run in (known, unknown)] == [0, 0]
+    assert "not tracked: AwayError: cannot track at" in warned.message
 
 
 def test_an_evaluation_finds_the_training_of_its_weights(root, tmp_path):

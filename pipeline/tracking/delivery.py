@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -29,15 +28,15 @@ class Delivery:
 
     def __init__(self, connect: Callable[[], tuple[Store, str]], files: Path) -> None:
         self._connect, self.files = connect, files
-        self._connecting, self._curves = Lock(), dict[str, list[tuple[int, float]]]()
-
-    @cached_property
-    def _found(self) -> tuple[Store, str]:
-        return self._connect()
+        self._connecting = Lock()
+        self._found: tuple[Store, str] | None = None
+        self._curves: dict[str, list[tuple[int, float]]] = {}
 
     @property
     def _place(self) -> tuple[Store, str]:
         with self._connecting:  # else two threads might make a run each
+            if self._found is None:
+                self._found = self._connect()
             return self._found
 
     @property

@@ -25,7 +25,7 @@ import numpy as np
 from filelock import Timeout
 from PIL import Image
 
-from pipeline.files import digest
+from pipeline.files import FullDiskError, digest, written_whole
 from pipeline.paths import PARAMS, main_root
 from pipeline.settings import Settings
 from pipeline.tracking.delivery import Delivery
@@ -59,11 +59,7 @@ class Run:
 
         Raises filelock.Timeout where another process uses that outbox.
         """
-        if folder is None:
-            outboxes().mkdir(parents=True, exist_ok=True)
-            prefix = time.strftime("%Y%m%d-%H%M%S-")
-            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=outboxes()))
-            (folder / ABOUT).write_text(json.dumps(about))
+        folder = folder or _new_outbox(about)
         name = folder.name
         self._delivery = Delivery(lambda: connection(about, name), folder / "files")
         self._outbox = Outbox(folder, self._delivery)
@@ -228,6 +224,22 @@ def outboxes() -> Path:
     return main_root() / ".dvc" / "tmp" / "tracking"
 
 
+def _new_outbox(about: Mapping[str, Any]) -> Path:
+    """A folder for an outbox; among the system's temporary files where there is no room here."""
+    for parent in (outboxes(), Path(tempfile.gettempdir())):
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            prefix = time.strftime("adversarial-posenet-%Y%m%d-%H%M%S-")
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            with written_whole(folder / ABOUT) as beside:
+                beside.write_text(json.dumps(about))
+            return folder
+        except (OSError, FullDiskError) as error:
+            reason = error
+            _log.warning("what a run is told cannot be kept in %s: %s", parent, error)
+    raise TrackingError(f"a run needs a place for what it is told: {reason}")
+
+
 def _copied(files: Iterable[Path], folder: Path) -> None:
     """Copies of files, side by side in a new folder, as those who load one expect the others."""
     folder.mkdir()
@@ -376,7 +388,7 @@ def resend(patience: float = PATIENCE) -> list[str]:
     """
     said = []
     for path in sorted(outboxes().glob(f"*/{ABOUT}")):
-        about, name = json.loads(path.read_text()), path.parent.name
+        about, name = json.loads(path.read_text()), path.parent.name  # whole, or not there
         if about["store"] != public(tracking_uri()):
             said.append(f"{name}: belongs to {about['store']}, set MLFLOW_TRACKING_URI to it")
             continue

@@ -123,7 +123,8 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
             # `mlflow ui`.
             code = getattr(error, "error_code", "")
             passing = code in PASSING if remote(uri) else "locked" in str(error)
-            at_once = isinstance(error, OSError) or (remote(uri) and code != EXISTS)
+            at_once = isinstance(error, OSError) or code == "INVALID_PARAMETER_VALUE"
+            at_once |= remote(uri) and code != EXISTS
             if at_once or time.monotonic() > deadline:
                 kind = AwayError if passing else TrackingError
                 said = f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place"

@@ -1,13 +1,11 @@
 """Disks that are full: small file systems where a stage writes."""
 
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
+from disks import mountable, small_disk
 from faults.clone import LAST, WRITTEN, Clone, Reference, locked
 from faults.table import Table, require
 
@@ -27,39 +25,6 @@ PLACES = (  # (a folder on a small disk, the stage that writes there, its output
 )
 OBSERVING = ("mlartifacts", ".dvc/tmp")  # full or not, the stage must succeed
 UNKNOWN = 1000  # KiB of a place of which nothing is kept
-
-
-def mountable() -> str:
-    """Why no file system can be mounted here; empty where one can."""
-    if shutil.which("mount") is None:
-        return "there is no `mount`"
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", "/mnt"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return done.stderr.strip() or "mount failed"
-    subprocess.run(["umount", "/mnt"], check=True)
-    return ""
-
-
-@contextmanager
-def small_disk(folder: Path, kibibytes: int) -> Iterator[Path]:
-    """A file system of its own at a folder, with so much room; what was there lies in it, and comes
-    back."""
-    kept = folder.with_name(f"{folder.name}-kept")
-    if folder.exists():
-        folder.rename(kept)
-    folder.mkdir()
-    size = f"size={max(kibibytes, 4)}k"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(folder)], check=True)
-    try:
-        if kept.exists():
-            shutil.copytree(kept, folder, dirs_exist_ok=True)
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        folder.rmdir()
-        if kept.exists():
-            kept.rename(folder)
 
 
 def run(table: Table, reference: Reference, share: float) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 import servers
+from disks import small_disk
 from faults.clone import STEPS, Clone, Reference, points, runs
-from faults.disk import small_disk
 from faults.table import Table, require
 
 TIMES = ("before", "during", "at the end", "in evaluate")
