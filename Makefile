@@ -1,6 +1,6 @@
 # make quickstart   install, then the whole pipeline on the embedded data set: 8 to 13 minutes on 2 CPU cores
 # make test         install where needed, then style, types and all tests
-# make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 11 minutes
+# make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 11 to 25 minutes
 # make bench-peer   MediaPipe Pose on the LSPet test photographs, beside ours; needs npm. ARGS='--limit 20': fewer
 # make publish      put the current weights into weights/, the DVC remote inside this repository
 
