@@ -21,7 +21,8 @@ from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.judgement import Judgement
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
-from pipeline.tracking.run import evaluation_run, named, observing
+from pipeline.tracking.recording import evaluation_run
+from pipeline.tracking.run import named, observing
 from stages import stage
 
 

@@ -16,7 +16,8 @@ from pipeline.mosaics.album import Album
 from pipeline.networks import checkpoint, encoder
 from pipeline.settings import load
 from pipeline.tracking import store
-from pipeline.tracking.run import named, training_run
+from pipeline.tracking.recording import training_run
+from pipeline.tracking.run import named
 from stages import stage
 
 

@@ -15,7 +15,8 @@ from pipeline.networks.estimator import CropEstimator
 from pipeline.processes import alone
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
-from pipeline.tracking.run import named, observing, training_run
+from pipeline.tracking.recording import training_run
+from pipeline.tracking.run import named, observing
 from pipeline.training.batches import Photographs
 from pipeline.training.loop import train
 from pipeline.training.state import TrainingState

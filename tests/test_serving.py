@@ -29,7 +29,7 @@ from pipeline.photographs.people import described
 from pipeline.photographs.reading import read
 from pipeline.settings import load
 from pipeline.tracking import registry
-from pipeline.tracking.run import evaluation_run, training_run
+from pipeline.tracking.recording import evaluation_run, training_run
 
 NAME = "adversarial-posenet-lspet"
 PEOPLE = np.zeros((3, 14, 2))

@@ -29,9 +29,9 @@ from conftest import ROOT, git
 from pipeline import settings
 from pipeline.__main__ import main
 from pipeline.files import digest
-from pipeline.tracking import registry
-from pipeline.tracking import run as tracking_run
-from pipeline.tracking.run import Run, evaluation_run, resend, training_run
+from pipeline.tracking import recording, registry
+from pipeline.tracking.recording import connection, evaluation_run, resend, training_run
+from pipeline.tracking.run import Run, outboxes
 from pipeline.tracking.store import (
     VIEW,
     TrackingError,
@@ -264,9 +264,9 @@ def test_where_a_training_comes_from_is_known_of_its_run(root, tmp_path, monkeyp
     assert not caplog.records
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
     away = {"store": tracking_uri(), "data": "lspet", "network": "generator", "weights": "0" * 64}
-    run = Run(away)
+    run = Run(away, connection)
     assert run.origin == {} and run.close() == 0
-    (warned,) = [record for record in caplog.records if record.name == tracking_run.__name__]
+    (warned,) = [record for record in caplog.records if record.name == Run.__module__]
     assert "not tracked: AwayError: cannot track at" in warned.message
 
 
@@ -368,7 +368,7 @@ BOTH = """
 import sys
 from pathlib import Path
 from pipeline import settings
-from pipeline.tracking.run import training_run
+from pipeline.tracking.recording import training_run
 assert "torch" not in sys.modules
 Path(sys.argv[1]).touch()
 while len(list(Path().glob("*.ready"))) < 2: pass
@@ -426,7 +426,7 @@ def test_an_address_that_can_never_be_a_store_is_refused_at_once(root, monkeypat
     with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI") as caught:
         train()
     answering.shutdown()
-    assert "secret" not in str(caught.value) and not list(tracking_run.outboxes().glob("*"))
+    assert "secret" not in str(caught.value) and not list(outboxes().glob("*"))
 
 
 def test_a_server_that_is_away_when_training_begins_gets_all_when_it_is_back(
@@ -434,7 +434,7 @@ def test_a_server_that_is_away_when_training_begins_gets_all_when_it_is_back(
 ):
     uri, folder, process = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr(tracking_run, "PATIENCE", 0.5)
+    monkeypatch.setattr(recording, "PATIENCE", 0.5)
     servers.stop(process)
     with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
         run.log(1, {"train/loss": 2.0})
@@ -443,7 +443,7 @@ def test_a_server_that_is_away_when_training_begins_gets_all_when_it_is_back(
     words = ("server", "--workers", "1", *words, "--artifacts-destination", str(folder / "kept"))
     again = {"folder": folder, "log": folder / "log", "ready": "/health"}
     with servers.running(*words, **again, port=int(uri.rpartition(":")[2])):
-        monkeypatch.setattr(tracking_run, "PATIENCE", 60.0)
+        monkeypatch.setattr(recording, "PATIENCE", 60.0)
         assert resend(60.0)[0].endswith(": sent")
         (found,) = runs(mlflow.MlflowClient(tracking_uri=uri))
         assert found.info.status == "FINISHED" and found.data.metrics == {"train/loss": 2.0}
@@ -628,8 +628,8 @@ def test_what_a_server_missed_until_the_end_is_sent_by_a_command(
 ):
     uri, folder, process = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (0.5,))
-    monkeypatch.setattr(tracking_run, "PATIENCE", 0.5)
+    monkeypatch.setattr(Run.close, "__defaults__", (0.5,))
+    monkeypatch.setattr(recording, "PATIENCE", 0.5)
     with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
         run.log(1, {"train/loss": 2.0})
         while run._outbox.sent < 2:  # params.yaml and the point
@@ -645,8 +645,8 @@ def test_what_a_server_missed_until_the_end_is_sent_by_a_command(
     with servers.running(*words, **again, port=int(uri.rpartition(":")[2])):
         before = store.get_run(run.id)
         assert before.info.status == "RUNNING" and before.data.tags["complete"] == "false"
-        monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (60.0,))
-        monkeypatch.setattr(tracking_run, "PATIENCE", 60.0)
+        monkeypatch.setattr(Run.close, "__defaults__", (60.0,))
+        monkeypatch.setattr(recording, "PATIENCE", 60.0)
         assert main(["track"]) == 0 and "--resend" in capsys.readouterr().out
         assert main(["track", "--resend"]) == 0 and capsys.readouterr().out.endswith(": sent\n")
         assert main(["track", "--resend"]) == 0 and capsys.readouterr().out == "nothing waits\n"
@@ -659,7 +659,7 @@ def test_what_a_server_missed_until_the_end_is_sent_by_a_command(
 KILLED = """
 import os, signal, sys
 from pipeline import settings
-from pipeline.tracking.run import training_run
+from pipeline.tracking.recording import training_run
 with training_run(settings.load(), tags={"fingerprint": "killed"}, resumed=False) as run:
     for step in range(1, 30):
         run.log(step, {"train/loss": 2.0})
@@ -677,7 +677,7 @@ def test_the_run_of_a_training_that_was_killed_is_completed_by_the_next(root):
     found = client(root).get_run(killed.info.run_id)
     assert found.info.status == "KILLED" and found.data.tags["complete"] == "true"
     assert points_of(client(root), killed.info.run_id) == list(range(1, 30))
-    assert not list(tracking_run.outboxes().iterdir())
+    assert not list(outboxes().iterdir())
 
 
 def test_an_evaluation_while_the_store_is_away_is_tracked_when_it_is_back(
@@ -686,11 +686,11 @@ def test_an_evaluation_while_the_store_is_away_is_tracked_when_it_is_back(
     weights = tmp_path / "pose.safetensors"
     weights.write_bytes(b"some weights")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
-    monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (0.5,))
+    monkeypatch.setattr(Run.close, "__defaults__", (0.5,))
     with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
         run.log(100, {"test/pck_0.2/mean": 0.75})
     assert "they are kept in" in caplog.text
-    (left,) = tracking_run.outboxes().iterdir()
+    (left,) = outboxes().iterdir()
     about = json.loads((left / "about.json").read_text())
     (left / "about.json").write_text(json.dumps(about | {"store": "sqlite:///mlflow.db"}))
     assert resend()[0].startswith(f"{left.name}: belongs to sqlite:///mlflow.db")

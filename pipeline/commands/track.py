@@ -8,7 +8,8 @@ killed, is sent by the next training, or by this.
 
 import argparse
 
-from pipeline.tracking.run import outboxes, resend
+from pipeline.tracking.recording import resend
+from pipeline.tracking.run import outboxes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -53,7 +53,8 @@ class Clone:
 
     def start(self, *command: str) -> subprocess.Popen:
         """A program, in a session of its own, whose output goes to the file `log`."""
-        more = {"MLFLOW_TRACKING_URI": self.tracking} if self.tracking else {}
+        more = {"OMP_NUM_THREADS": "1"}  # networks so small are slower on more
+        more |= {"MLFLOW_TRACKING_URI": self.tracking} if self.tracking else {}
         with (self.folder.parent / f"{self.folder.name}.log").open("a") as log:
             return subprocess.Popen(
                 command,
