@@ -1,5 +1,6 @@
 # make quickstart   install, then the whole pipeline on the embedded data set: 8 to 13 minutes on 2 CPU cores
 # make test         install where needed, then style, types and all tests
+# make test-faults  break things on purpose and print what was lost: an hour and a half; ARGS='--share 0.05': a part
 # make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 11 to 25 minutes
 # make bench-peer   MediaPipe Pose on the LSPet test photographs, beside ours; needs npm. ARGS='--limit 20': fewer
 # make publish      put the current weights into weights/, the DVC remote inside this repository
@@ -13,7 +14,7 @@ PEER_READY := $(PEER)/.ready
 PEER_HEAVY := @mediapipe/pose@0.5.1675469404
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: quickstart test bench bench-peer publish
+.PHONY: quickstart test test-faults bench bench-peer publish
 
 quickstart: $(READY)
 	dvc exp run --temp --force --name quickstart $$(sed 's/#.*//' quickstart.args)
@@ -23,6 +24,9 @@ test: $(READY)
 	ruff format --check .
 	mypy
 	python -m pytest
+
+test-faults: $(READY)
+	PYTHONPATH=tests python -m faults $(ARGS)
 
 bench: $(READY)
 	TQDM_DISABLE=1 python -m benchmarks $(if $(ONLY),--only $(ONLY))
