@@ -56,9 +56,11 @@ def digest(path: Path) -> str:
 
 
 def _for_want_of_room(error: Exception, folder: Path) -> bool:
-    # Few libraries keep the number; and a file that failed takes what room there was.
+    # Few libraries keep the number: some keep its words, and most leave a file that takes all room.
     full = (errno.ENOSPC, errno.EDQUOT)
-    return getattr(error, "errno", None) in full or shutil.disk_usage(folder).free < LITTLE
+    said = any(os.strerror(number) in str(error) for number in full)
+    free = shutil.disk_usage(folder).free
+    return said or getattr(error, "errno", None) in full or free < LITTLE
 
 
 def _remove(path: Path) -> None:

@@ -27,7 +27,7 @@ def small_disk(folder: Path, kibibytes: int) -> Iterator[Path]:
     if folder.exists():
         folder.rename(kept)
     folder.mkdir()
-    size = f"size={max(kibibytes, 4)}k"
+    size = f"size={max(kibibytes, 4)}k"  # 0 would be no limit
     subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(folder)], check=True)
     try:
         if kept.exists():

@@ -169,6 +169,12 @@ def test_a_disk_that_is_full_is_said_to_be_whatever_library_writes(tmp_path, wri
         assert path.read_text() == "of before"
 
 
+def test_a_file_that_is_too_large_for_the_room_that_is_left_is_said_to_be(tmp_path):
+    """Some libraries see it before they write."""
+    with pytest.raises(FullDiskError, match="file: no room"), written_whole(tmp_path / "file"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
 def test_what_fails_for_another_reason_is_said_as_it_is(tmp_path):
     with pytest.raises(ValueError, match="no such luck"), written_whole(tmp_path / "file"):
         raise ValueError("no such luck")

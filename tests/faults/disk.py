@@ -57,7 +57,7 @@ def filled(reference: Reference, number: int, place: str, stage: str, room: floa
             folder.mkdir()
             (clone.folder / "mlflow.db").unlink()
         before = contents(clone)
-        with small_disk(folder, pages(folder) + int(room * needed)):
+        with small_disk(folder, pages(folder) + 4 * int(room * needed / 4)):
             process = clone.start("dvc", "repro", "--single-item", "--force", stage)
             status = process.wait()
             said = clone.said
@@ -84,7 +84,7 @@ def contents(clone: Clone) -> set[Path]:
 
 
 def pages(path: Path) -> int:
-    """KiB that a file or folder takes on such a disk: whole pages, and one for each folder."""
+    """KiB that a file, or a folder's files, take on such a disk: whole pages."""
     if path.is_dir():
-        return 4 + sum(map(pages, path.iterdir()))
+        return sum(map(pages, path.iterdir()))
     return 4 * -(-path.stat().st_size // 4096) if path.exists() else 0
