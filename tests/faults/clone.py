@@ -139,7 +139,9 @@ class Reference:
     folder: Path
     lock: dict  # dvc.lock: the digest of every input and output
     seconds: dict[str, float]  # that each stage took
-    points: Counter[tuple[str, int]]  # of the curves of both trainings: how often each is there
+    points: dict[
+        str, Counter[tuple[str, int]]
+    ]  # by network: how often each of its curves' is there
 
     @classmethod
     def of(cls, folder: Path) -> "Reference":
@@ -203,13 +205,14 @@ def runs(clone: Clone) -> dict[str, list]:
     return found
 
 
-def points(clone: Clone) -> Counter[tuple[str, int]]:
-    """How often each step of each curve is there, but for those of the machine and of the clock."""
-    client, found = clone.client(), Counter()
-    for some in runs(clone).values():
+def points(clone: Clone) -> dict[str, Counter[tuple[str, int]]]:
+    """By network, how often each step of each curve is there, but for those of the machine."""
+    client, found = clone.client(), {}
+    for network, some in runs(clone).items():
+        found[network] = Counter()
         for run in some:
             for name in run.data.metrics:
                 if not name.startswith("system/"):
                     history = client.get_metric_history(run.info.run_id, name)
-                    found.update((name, point.step) for point in history)
+                    found[network].update((name, point.step) for point in history)
     return found
