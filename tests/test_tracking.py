@@ -680,6 +680,32 @@ def test_the_run_of_a_training_that_was_killed_is_completed_by_the_next(root):
     assert not list(outboxes().iterdir())
 
 
+EVALUATED = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.tracking.recording import evaluation_run
+with evaluation_run({"data": {"name": "lspet"}}, Path(sys.argv[1]), Path("none.csv")) as run:
+    run.measured(100, {"test/pck_0.2/mean": 0.75})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_an_evaluation_that_was_killed_left_is_sent_by_the_next(root, tmp_path):
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"some weights")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", EVALUATED, str(weights)]
+    assert subprocess.run(command, check=False, env=environment).returncode == -signal.SIGKILL
+    assert len(list(outboxes().iterdir())) == 1
+    with evaluation_run({"data": {"name": "lspet"}}, weights, tmp_path / "none.csv") as run:
+        run.measured(100, {"test/pck_0.2/mean": 0.75})
+    assert not list(outboxes().iterdir())
+    (found,) = runs(client(root))
+    assert found.data.tags["complete"] == "true"
+    history = client(root).get_metric_history(found.info.run_id, "test/pck_0.2/mean")
+    assert [point.value for point in history] == [0.75]
+
+
 def test_an_evaluation_while_the_store_is_away_is_tracked_when_it_is_back(
     root, tmp_path, monkeypatch, caplog
 ):

@@ -108,7 +108,7 @@ def resend(patience: float = PATIENCE) -> list[str]:
             said.append(f"{name}: belongs to {about['store']}, set MLFLOW_TRACKING_URI to it")
             continue
         try:
-            run = Run(about, connection, path.parent)
+            run = Run(about, _late_connection, path.parent)
         except Timeout:
             said.append(f"{name}: its process goes on")
             continue
@@ -122,40 +122,53 @@ def resend(patience: float = PATIENCE) -> list[str]:
 def connection(about: Mapping[str, Any], outbox: str) -> tuple[Store, str]:
     """Open a run's store, and find, or make, the run; its id.
 
+    What other processes left unsaid is said first, so that it does not end a run that goes on.
+
     about: `store`, its address without passwords; `data` and `network`, of the experiment; and
     either `training`, or `weights`, the SHA-256 of those that it trained: where no run is known
     (weights that were pulled, or trained elsewhere) one is made of their `settings` and the points
     of their `curve`, tagged `imported`. outbox: the name of its folder. Raises TrackingError.
     """
+    store = _store(about)
+    resend(HURRIED)
+    return store, _run_id(store, about, outbox)
+
+
+def _late_connection(about: Mapping[str, Any], outbox: str) -> tuple[Store, str]:
+    """The same, of an outbox that a process has left."""
+    store = _store(about)
+    return store, _run_id(store, about, outbox)
+
+
+def _store(about: Mapping[str, Any]) -> Store:
     if public(tracking_uri()) != about["store"]:
         raise TrackingError(
             f"this run belongs to {about['store']}, but MLFLOW_TRACKING_URI names"
             f" {public(tracking_uri())}"
         )
-    store = open_store(about["data"], about["network"])
+    return open_store(about["data"], about["network"])
+
+
+def _run_id(store: Store, about: Mapping[str, Any], outbox: str) -> str:
     if "training" in about:
-        return store, _training(store, outbox, **about["training"])
+        return _training(store, outbox, **about["training"])
     sha = about["weights"]
     if found := store.find(f"tags.`model.sha256` = '{sha}'"):
-        return store, found.info.run_id
+        return found.info.run_id
     name, settings = f"{about['data']}-imported-{sha[:8]}", about["settings"]
     run = _create(store, name, {"imported": "true"})
     run.params({key: str(value) for key, value in flat(settings)})
     run.points(about["curve"])
     run.end("FINISHED", now())
     run.tag("model.sha256", sha)  # last: a run that is half imported is not found
-    return store, run.run_id
+    return run.run_id
 
 
 def _training(store: Store, outbox: str, name: str, tags: Mapping[str, str], resumed: bool) -> str:
     """The id of a training's run: the one that it began, or that another process began and left, or
-    a new one.
-
-    What a process left unsaid is said first, so that it does not end a run that goes on.
-    """
+    a new one."""
     if begun := store.find(f"tags.outbox = '{outbox}'"):
         return begun.info.run_id
-    resend(HURRIED)
     tags = dict(tags) | {"outbox": outbox}
     if found := _left(store, tags.get("fingerprint"), resumed):
         run_id = found.info.run_id

@@ -1,5 +1,6 @@
 """A clone with a tiny pipeline, what runs in it, and what an undisturbed run of it made."""
 
+import json
 import os
 import shutil
 import signal
@@ -50,6 +51,7 @@ class Clone:
 
     folder: Path
     tracking: str | None = None  # MLFLOW_TRACKING_URI; its own database where there is none
+    mended: int = 0  # how often DVC's own lock was torn
 
     def start(self, *command: str) -> subprocess.Popen:
         """A program, in a session of its own, whose output goes to the file `log`."""
@@ -71,8 +73,21 @@ class Clone:
         log = self.folder.parent / f"{self.folder.name}.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
+    def mend_dvc(self) -> None:
+        """Delete DVC's own lock where DVC was killed while it wrote it, as docs/reliability.md says
+        to."""
+        lock = self.folder / ".dvc/tmp/rwlock"
+        try:
+            json.loads(lock.read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            lock.unlink()
+            self.mended += 1
+
     def run(self, *command: str) -> None:
         """A program that must succeed."""
+        self.mend_dvc()
         before = len(self.said)
         process = self.start(*command)
         try:

@@ -67,12 +67,16 @@ def run(table: Table, reference: Reference, share: float, rng: np.random.Generat
                 bar.update()
             ended = f"... {len(chains)} times to the end, then"
             table.attempt(ended, partial(finished, clone, reference))
+            if clone.mended:
+                kind = "DVC's own lock torn, and deleted by hand"
+                table.attempt(kind, lambda: None, clone.mended)
     bar.close()
     aside(table, reference, share, rng)
 
 
 def killed(clone: Clone, reference: Reference, kill: Kill, rng: np.random.Generator) -> None:
     """Start the pipeline, kill something at a moment of a stage, and wait until nothing runs."""
+    clone.mend_dvc()
     process = clone.start("dvc", "repro", kill.stage)
     before = stamp(clone, kill.stage)
     stage = appeared(clone, process, kill.stage)

@@ -20,7 +20,7 @@ class Table:
     notes: dict[str, str] = field(default_factory=dict)  # such as the time that an outage cost
 
     def attempt(self, kind: str, trial: Callable[[], object], times: int = 1) -> None:
-        """Count a trial, which stands for so many faults of a kind, and what it lost, if it fails."""
+        """Count a trial, which stands for some faults of a kind, and what it lost if it fails."""
         self.tried[kind] += times
         try:
             trial()
