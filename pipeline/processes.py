@@ -43,7 +43,11 @@ def alone(lock: Path, task: str, patience: float = 0.0) -> Iterator[None]:
 
 
 def end_with_parent(number: int = signal.SIGKILL) -> None:
-    """Let this process get a signal when the one that started it ends, where the kernel offers
-    that."""
+    """Let this process get a signal when the one that started it ends, or has ended already, where
+    the kernel offers that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+        # An orphan belongs to the first process, which may in a container have started it itself,
+        # but then in its own session.
+        if os.getppid() == 1 and os.getsid(0) != os.getsid(1):
+            os.kill(os.getpid(), number)

@@ -15,6 +15,9 @@ from pipeline.inputs import Inputs
 from pipeline.processes import alone, end_with_parent
 
 LOCKS = Path(".dvc/tmp/locks")
+BY_DVC = "DVC_STAGE" in os.environ
+if BY_DVC:  # at once: a stage's own imports take seconds
+    end_with_parent(signal.SIGTERM)
 PATIENCE = 20.0  # s for a stage whose DVC was killed, which saves what it has and ends
 STOPPED = 128 + signal.SIGINT  # the exit status that shells give
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -31,12 +34,9 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
         name = Path(main.__code__.co_filename).stem
-        by_dvc = "DVC_STAGE" in os.environ
-        if by_dvc:
-            end_with_parent(signal.SIGTERM)
         try:
             with alone(LOCKS / f"{name}.lock", f"runs the stage {name} here", PATIENCE):
-                inputs = Inputs.now(name) if by_dvc else None
+                inputs = Inputs.now(name) if BY_DVC else None
                 main()
                 if inputs:
                     inputs.check()

@@ -67,6 +67,20 @@ def test_what_the_block_raises_is_what_comes_out(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux offers it")
+def test_who_is_an_orphan_already_ends_at_once(tmp_path):
+    """Its parent was killed while it still imported."""
+    waiting = "import os, time; [time.sleep(0.05) for _ in iter(os.getppid, 1)]"
+    begin = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]],"
+    command = [sys.executable, "-c", begin + " start_new_session=True)", waiting + CHILD]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    waited = time.monotonic() + 20
+    while not (tmp_path / "told").exists():
+        assert time.monotonic() < waited and not (tmp_path / "ready").exists()
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux offers it")
 def test_who_began_it_is_outlived_by_nobody(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", PARENT, CHILD]

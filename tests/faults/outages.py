@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 import servers
 from disks import small_disk
-from faults.clone import STEPS, Clone, Reference, points, runs
+from faults.clone import STEPS, Clone, Reference, runs
 from faults.table import Table, require
 
 TIMES = ("before", "during", "at the end", "in evaluate")
@@ -247,13 +247,9 @@ def wait_until(process: subprocess.Popen, clone: Clone, step: int) -> None:
 
 def check(clone: Clone, reference: Reference) -> None:
     """The store must hold the generator's training whole, once: points, files, the model."""
-    found = runs(clone)["generator"]
-    require(len(found) == 1, f"there are {len(found)} runs")
-    run = found[0]
-    status, complete = run.info.status, run.data.tags.get("complete")
-    require(status == "FINISHED" and complete == "true", f"the run is {status}, {complete}")
-    reference.check_points("generator", points(clone)["generator"])
-    client = clone.client()
+    again = reference.check_runs(clone)
+    require(not again, f"{again} runs more than trainings")
+    run, client = runs(clone)["generator"][0], clone.client()
     there = {item.path for item in client.list_artifacts(run.info.run_id)}
     for name in ("params.yaml", "pictures", "report.html"):
         require(name in there, f"{name} is missing among the artifacts")

@@ -30,6 +30,10 @@ class Table:
             )
             tqdm.write(f"LOST, {kind}: {error}")
 
+    def count(self, kind: str, times: int) -> None:
+        """Count what docs/reliability.md does not promise to prevent, and what loses nothing."""
+        self.tried[kind] += times
+
     @property
     def losses(self) -> int:
         """How many trials lost something."""
