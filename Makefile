@@ -13,10 +13,17 @@ PEER_READY := $(PEER)/.ready
 PEER_HEAVY := @mediapipe/pose@0.5.1675469404
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: quickstart test bench bench-peer publish
+# An environment knows its own address: one that was moved with its folder is made anew.
+MOVED := $(shell test ! -s $(READY) || test "$$(cat $(READY))" = "$$(pwd -P)" || echo moved)
 
-quickstart: $(READY)
+.PHONY: quickstart kept test bench bench-peer publish moved
+
+quickstart: kept $(READY)
 	dvc exp run --temp --force --name quickstart $$(sed 's/#.*//' quickstart.args)
+
+# Before anything is installed: whether DVC keeps an experiment here.
+kept:
+	@$(PYTHON) -m pipeline.repository
 
 test: $(READY)
 	ruff check .
@@ -36,11 +43,11 @@ publish: $(READY)
 	dvc push models/generator.safetensors models/finder.safetensors
 
 # The project itself is built by the setuptools that the lock names.
-$(READY): requirements.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(READY): requirements.txt pyproject.toml $(MOVED)
+	$(PYTHON) -m venv $(if $(MOVED),--clear) $(VENV)
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --require-hashes --requirement requirements.txt
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	pwd -P > $@
 
 # MediaPipe's wheel lacks its heavy model, which it would download at run time: npm's package has it.
 $(PEER_READY): benchmarks/requirements-peer.txt

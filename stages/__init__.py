@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.inputs import Inputs
+from pipeline.repository import check_kept
 
 STOPPED = 128 + signal.SIGINT  # the exit status that shells give
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -26,6 +27,7 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
         try:
+            check_kept()
             name = os.environ.get("DVC_STAGE", "").rpartition(":")[-1]
             inputs = Inputs.now(name) if name else None
             main()
