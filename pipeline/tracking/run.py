@@ -12,6 +12,7 @@ import getpass
 import json
 import logging
 import math
+import shlex
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 from filelock import Timeout
@@ -37,6 +39,7 @@ from pipeline.tracking.store import (
     PREFIX,
     Store,
     TrackingError,
+    known_as,
     open_store,
     public,
     remote,
@@ -82,12 +85,14 @@ class Run:
         page = f"/#/experiments/{store.experiment}/runs/{self.id}"
         if remote(uri):
             return uri.rstrip("/") + page
-        return f"mlflow ui --backend-store-uri {uri}\n{'':31}then http://127.0.0.1:5000{page}"
+        show = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        return f"{show}\n{'':31}then http://127.0.0.1:5000{page}"
 
     def place(self, path: str) -> str:
         """Where the artifact `path` lies: a file's path in a local store, else its address."""
         found = self._delivery.store.client.get_run(self.id)
-        return f"{found.info.artifact_uri}/{path}".removeprefix("file://")
+        uri = f"{found.info.artifact_uri}/{path}"
+        return unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
 
     @property
     def origin(self) -> dict[str, str]:
@@ -215,7 +220,7 @@ def connection(about: Mapping[str, Any]) -> tuple[Store, str]:
     (weights that were pulled, or trained elsewhere) one is made of their `settings` and the points
     of their `curve`, tagged `imported`. Raises TrackingError.
     """
-    if public(tracking_uri()) != about["store"]:
+    if known_as(tracking_uri()) != known_as(about["store"]):
         raise TrackingError(
             f"this run belongs to {about['store']}, but MLFLOW_TRACKING_URI names"
             f" {public(tracking_uri())}"
@@ -322,7 +327,7 @@ def resend(patience: float = PATIENCE) -> list[str]:
     said = []
     for path in sorted(outboxes().glob(f"*/{ABOUT}")):
         about, name = json.loads(path.read_text()), path.parent.name
-        if about["store"] != public(tracking_uri()):
+        if known_as(about["store"]) != known_as(tracking_uri()):
             said.append(f"{name}: belongs to {about['store']}, set MLFLOW_TRACKING_URI to it")
             continue
         try:
@@ -353,7 +358,7 @@ def named(part: str, measured: Mapping) -> dict[str, float]:
 
 
 def _about(data: str, network: str) -> dict[str, Any]:
-    return {"store": public(tracking_uri()), "data": data, "network": network}
+    return {"store": known_as(tracking_uri()), "data": data, "network": network}
 
 
 def _create(store: Store, name: str, tags: Mapping[str, str], settings: Mapping) -> Delivery:
