@@ -152,6 +152,13 @@ def test_a_failed_training_says_why(root):
     assert found.data.tags["error"] == "ValueError: no such luck"
 
 
+def test_a_failed_training_says_no_password(root):
+    with pytest.raises(ValueError):
+        train(fail=ValueError("no answer from http://user:secret@example.org/store"))
+    (found,) = runs(client(root))
+    assert found.data.tags["error"] == "ValueError: no answer from http://example.org/store"
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(3)])
 def test_an_interrupted_training_is_killed(root, interruption):
     with pytest.raises(type(interruption)):

@@ -287,7 +287,7 @@ def training_run(
         status, patience = "FINISHED", PATIENCE
     except Exception as error:
         status, patience = "FAILED", PATIENCE
-        run.tag("error", f"{type(error).__name__}: {error}")
+        run.tag("error", public(f"{type(error).__name__}: {error}"))
         raise
     finally:
         stop()
