@@ -1,6 +1,7 @@
 # make quickstart   install, then the whole pipeline on the embedded data set: 8 to 13 minutes on 2 CPU cores
 # make test         install where needed, then style, types and all tests
-# make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 11 minutes
+# make test-faults  break things on purpose and print what was lost: an hour and a half; ARGS='--share 0.05': a part
+# make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 11 to 25 minutes
 # make bench-peer   MediaPipe Pose on the LSPet test photographs, beside ours; needs npm. ARGS='--limit 20': fewer
 # make sbom         a bill of all packages that are installed, with licences: sbom.json, of CycloneDX
 # make audit        known vulnerabilities of the packages in requirements.txt; asks PyPI
@@ -20,7 +21,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # An environment knows its own address: one that was moved with its folder is made anew.
 MOVED := $(shell test ! -s $(READY) || test "$$(cat $(READY))" = "$$(pwd -P)" || echo moved)
 
-.PHONY: quickstart kept test bench bench-peer sbom audit publish moved
+.PHONY: quickstart kept test test-faults bench bench-peer sbom audit publish moved
 
 quickstart: kept $(READY)
 	dvc exp run --temp --force --name quickstart $$(sed 's/#.*//' quickstart.args)
@@ -34,6 +35,9 @@ test: $(READY)
 	ruff format --check .
 	mypy
 	python -m pytest
+
+test-faults: $(READY)
+	PYTHONPATH=tests python -m faults $(ARGS)
 
 bench: $(READY)
 	TQDM_DISABLE=1 python -m benchmarks $(if $(ONLY),--only $(ONLY))

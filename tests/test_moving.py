@@ -17,7 +17,8 @@ from pipeline.networks import checkpoint
 from pipeline.settings import load
 from pipeline.tracking import registry
 from pipeline.tracking import run as tracking_run
-from pipeline.tracking.run import Run, evaluation_run, resend, training_run
+from pipeline.tracking.recording import evaluation_run, resend, training_run
+from pipeline.tracking.run import Run
 from pipeline.tracking.store import known_as, tracking_uri
 
 SETTINGS = load(ROOT / "params.yaml")

@@ -12,8 +12,9 @@ import sqlite3
 
 from pipeline.paths import main_root
 from pipeline.tracking.moving import follow
-from pipeline.tracking.run import outboxes, resend
-from pipeline.tracking.store import alone, database_of, tracking_uri, unreachable
+from pipeline.tracking.recording import resend
+from pipeline.tracking.run import outboxes
+from pipeline.tracking.store import TrackingError, alone, database_of, public, tracking_uri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         with alone(uri):
             follow(database_of(uri), main_root())
     except sqlite3.Error as error:
-        raise unreachable(uri, error) from None
+        raise TrackingError(public(f"cannot track at {uri}: {error}")) from None
     waiting = sorted(path.name for path in outboxes().glob("*"))
     if not waiting:
         print("nothing waits")

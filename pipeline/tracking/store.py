@@ -49,12 +49,19 @@ COLUMNS = {  # of that view: what runs are chosen by, the result, and what sweep
 }
 
 
+EXISTS = "RESOURCE_ALREADY_EXISTS"  # another process makes it at this moment
+# What MLflow says of a server that is away, or fails.
+PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", EXISTS}
 # A user, or user:password, between "://" and the last "@" of an address; host:port is none.
 SECRET = re.compile(r"""(?<=://)(?:[^\s/:@'"]*:(?!\d+(?:[/?\s]|$))[^\s'"]*|[^\s/:@'"]+)@""")
 
 
 class TrackingError(PipelineError):
     """The tracking store cannot be opened; the message says which, why, how to choose another."""
+
+
+class AwayError(TrackingError):
+    """The tracking store does not answer now; it may later."""
 
 
 class Store(NamedTuple):
@@ -97,7 +104,7 @@ def _here() -> str:
 
 def open_store(data_name: str, network: str = GENERATOR) -> Store:
     """Connect to the store and find or create the experiment of a network on a data set, also while
-    another process does."""
+    another process does. Raises TrackingError."""
     # Before the import, which reads them. Less patience than MLflow's 7 repetitions of 120 s.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -125,18 +132,15 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
         except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, sqlite3: each raises its own
             # A local database may be half made or locked by a process that takes no lock here, as
             # `mlflow ui`.
-            exists = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
-            final = isinstance(error, OSError) or (remote(uri) and not exists)
-            if final or time.monotonic() > deadline:
-                raise unreachable(uri, error) from None
+            code = getattr(error, "error_code", "")
+            passing = code in PASSING if remote(uri) else "locked" in str(error)
+            at_once = isinstance(error, OSError) or code == "INVALID_PARAMETER_VALUE"
+            at_once |= remote(uri) and code != EXISTS
+            if at_once or time.monotonic() > deadline:
+                kind = AwayError if passing else TrackingError
+                said = f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place"
+                raise kind(public(said)) from None
             time.sleep(1)
-
-
-def unreachable(uri: str, error: Exception) -> TrackingError:
-    """What is said of a store that fails."""
-    return TrackingError(
-        public(f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place")
-    )
 
 
 def public(text: object) -> str:

@@ -1,5 +1,6 @@
 """A clone with a tiny pipeline, what runs in it, and what an undisturbed run of it made."""
 
+import json
 import os
 import shutil
 import signal
@@ -50,10 +51,12 @@ class Clone:
 
     folder: Path
     tracking: str | None = None  # MLFLOW_TRACKING_URI; its own database where there is none
+    mended: int = 0  # how often DVC's own lock was torn
 
     def start(self, *command: str) -> subprocess.Popen:
         """A program, in a session of its own, whose output goes to the file `log`."""
-        more = {"MLFLOW_TRACKING_URI": self.tracking} if self.tracking else {}
+        more = {"OMP_NUM_THREADS": "1"}  # networks so small are slower on more
+        more |= {"MLFLOW_TRACKING_URI": self.tracking} if self.tracking else {}
         with (self.folder.parent / f"{self.folder.name}.log").open("a") as log:
             return subprocess.Popen(
                 command,
@@ -70,8 +73,21 @@ class Clone:
         log = self.folder.parent / f"{self.folder.name}.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
+    def mend_dvc(self) -> None:
+        """Delete DVC's own lock where DVC was killed while it wrote it, as docs/reliability.md says
+        to."""
+        lock = self.folder / ".dvc/tmp/rwlock"
+        try:
+            json.loads(lock.read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            lock.unlink()
+            self.mended += 1
+
     def run(self, *command: str) -> None:
         """A program that must succeed."""
+        self.mend_dvc()
         before = len(self.said)
         process = self.start(*command)
         try:
@@ -138,7 +154,9 @@ class Reference:
     folder: Path
     lock: dict  # dvc.lock: the digest of every input and output
     seconds: dict[str, float]  # that each stage took
-    points: Counter[tuple[str, int]]  # of the curves of both trainings: how often each is there
+    points: dict[
+        str, Counter[tuple[str, int]]
+    ]  # by network: how often each of its curves' is there
 
     @classmethod
     def of(cls, folder: Path) -> "Reference":
@@ -202,13 +220,14 @@ def runs(clone: Clone) -> dict[str, list]:
     return found
 
 
-def points(clone: Clone) -> Counter[tuple[str, int]]:
-    """How often each step of each curve is there, but for those of the machine and of the clock."""
-    client, found = clone.client(), Counter()
-    for some in runs(clone).values():
+def points(clone: Clone) -> dict[str, Counter[tuple[str, int]]]:
+    """By network, how often each step of each curve is there, but for those of the machine."""
+    client, found = clone.client(), {}
+    for network, some in runs(clone).items():
+        found[network] = Counter()
         for run in some:
             for name in run.data.metrics:
                 if not name.startswith("system/"):
                     history = client.get_metric_history(run.info.run_id, name)
-                    found.update((name, point.step) for point in history)
+                    found[network].update((name, point.step) for point in history)
     return found
