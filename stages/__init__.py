@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.errors import PipelineError
 from pipeline.inputs import Inputs
 from pipeline.processes import alone, end_with_parent
+from pipeline.repository import check_kept
 
 LOCKS = Path(".dvc/tmp/locks")
 BY_DVC = "DVC_STAGE" in os.environ
@@ -35,6 +36,7 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
         signal.signal(signal.SIGTERM, _interrupt)
         name = Path(main.__code__.co_filename).stem
         try:
+            check_kept()
             with alone(LOCKS / f"{name}.lock", f"runs the stage {name} here", PATIENCE):
                 inputs = Inputs.now(name) if BY_DVC else None
                 main()

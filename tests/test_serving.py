@@ -29,7 +29,9 @@ from pipeline.photographs.people import described
 from pipeline.photographs.reading import read
 from pipeline.settings import load
 from pipeline.tracking import registry
+from pipeline.tracking.outbox import Refused
 from pipeline.tracking.recording import evaluation_run, training_run
+from pipeline.tracking.run import PACKAGE
 
 NAME = "adversarial-posenet-lspet"
 PEOPLE = np.zeros((3, 14, 2))
@@ -81,6 +83,26 @@ def test_the_champion_is_beaten_only_on_the_same_photographs(store):
         registry.keep(again, path, made_by, measured, PEOPLE)  # it has one
     assert champion() == 6
     assert len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 6
+
+
+def test_a_model_that_was_cut_short_is_made_anew(store):
+    settings, path = load(ROOT / "params.yaml"), store / "generator.safetensors"
+    with training_run(settings, tags={"fingerprint": "b"}, resumed=False) as run:
+        with pytest.raises(Refused, match="No such artifact"):
+            run._delivery(
+                {
+                    "kind": "model",
+                    "code": "commands/serving.py",
+                    "package": str(PACKAGE),
+                    "artifacts": {"weights": "gone.safetensors"},
+                    "example": None,
+                    "packages": [],
+                    "registered": {"name": "none", "score": 0.0, "protocol": ""},
+                }
+            )
+        registry.keep(run, path, checkpoint.read_settings(path), {"pck_0.2": {"mean": 0.1}}, PEOPLE)
+    (kept,) = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.id}'")
+    assert mlflow.pyfunc.load_model(f"models:/{NAME}/{kept.version}").metadata.run_id == run.id
 
 
 def test_a_model_is_kept_without_a_warning(store, caplog):

@@ -35,7 +35,7 @@ FLOORS = (  # what stands on a floor imports from those below it alone
         *("device", "files", "geometry", "paths", "processes", "rates", "seeding"),
         "skeleton",
     },
-    {"inputs"},
+    {"inputs", "repository"},
     {"settings", "data", "figures", "sources"},
     {"scenes"},
     {"networks"},

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -151,6 +152,13 @@ def test_a_failed_training_says_why(root):
     (found,) = runs(client(root))
     assert found.info.status == "FAILED"
     assert found.data.tags["error"] == "ValueError: no such luck"
+
+
+def test_a_failed_training_says_no_password(root):
+    with pytest.raises(ValueError):
+        train(fail=ValueError("no answer from http://user:secret@example.org/store"))
+    (found,) = runs(client(root))
+    assert found.data.tags["error"] == "ValueError: no answer from http://example.org/store"
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(3)])
@@ -515,6 +523,11 @@ def test_a_folder_with_odd_signs_in_its_name(root, monkeypatch):
     assert (
         mlflow.MlflowClient(tracking_uri=tracking_uri()).get_run(run_id).info.status == "FINISHED"
     )
+    with evaluation_run(SETTINGS.model_dump(), odd / "params.yaml", odd / "none.csv") as run:
+        run.text("hello", "report.html")
+    assert Path(run.place("report.html")).read_text() == "hello"
+    shown = shlex.split(run.hint.partition("\n")[0])
+    assert shown == ["mlflow", "ui", "--backend-store-uri", tracking_uri()]
 
 
 def packages_of(file: Path) -> set[str]:
@@ -718,8 +731,8 @@ def test_an_evaluation_while_the_store_is_away_is_tracked_when_it_is_back(
     assert "they are kept in" in caplog.text
     (left,) = outboxes().iterdir()
     about = json.loads((left / "about.json").read_text())
-    (left / "about.json").write_text(json.dumps(about | {"store": "sqlite:///mlflow.db"}))
-    assert resend()[0].startswith(f"{left.name}: belongs to sqlite:///mlflow.db")
+    (left / "about.json").write_text(json.dumps(about | {"store": "sqlite:///other.db"}))
+    assert resend()[0].startswith(f"{left.name}: belongs to sqlite:///other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
     (left / "about.json").write_text(json.dumps(about | {"store": tracking_uri()}))
     assert resend() == [f"{left.name}: sent"]

@@ -154,9 +154,11 @@ class Delivery:
 
         client = self.store.client
         outputs = client.get_run(self.run_id).outputs
-        known = outputs.model_outputs if outputs else []
-        if known:
-            address = f"models:/{known[0].model_id}"
+        known = [each.model_id for each in outputs.model_outputs] if outputs else []
+        # What was cut short in between is there too, without its files.
+        whole = [each for each in known if client.get_logged_model(each).status == "READY"]
+        if whole:
+            address = f"models:/{whole[0]}"
         else:
             # A model's home follows the store that is set, its experiment the one it is made in.
             mlflow.set_tracking_uri(self.store.uri)

@@ -26,6 +26,7 @@ from pipeline.tracking.store import (
     GENERATOR,
     Store,
     TrackingError,
+    known_as,
     open_store,
     public,
     tracking_uri,
@@ -64,7 +65,7 @@ def training_run(
         status, patience = "FINISHED", PATIENCE
     except Exception as error:
         status, patience = "FAILED", PATIENCE
-        run.tag("error", f"{type(error).__name__}: {error}")
+        run.tag("error", public(f"{type(error).__name__}: {error}"))
         raise
     finally:
         stop()
@@ -104,7 +105,7 @@ def resend(patience: float = PATIENCE) -> list[str]:
     said = []
     for path in sorted(outboxes().glob(f"*/{ABOUT}")):
         about, name = json.loads(path.read_text()), path.parent.name  # whole, or not there
-        if about["store"] != public(tracking_uri()):
+        if known_as(about["store"]) != known_as(tracking_uri()):
             said.append(f"{name}: belongs to {about['store']}, set MLFLOW_TRACKING_URI to it")
             continue
         try:
@@ -141,7 +142,7 @@ def _late_connection(about: Mapping[str, Any], outbox: str) -> tuple[Store, str]
 
 
 def _store(about: Mapping[str, Any]) -> Store:
-    if public(tracking_uri()) != about["store"]:
+    if known_as(tracking_uri()) != known_as(about["store"]):
         raise TrackingError(
             f"this run belongs to {about['store']}, but MLFLOW_TRACKING_URI names"
             f" {public(tracking_uri())}"
@@ -193,7 +194,7 @@ def _left(store: Store, fingerprint: str | None, resumed: bool) -> Any:
 
 
 def _about(data: str, network: str) -> dict[str, Any]:
-    return {"store": public(tracking_uri()), "data": data, "network": network}
+    return {"store": known_as(tracking_uri()), "data": data, "network": network}
 
 
 def _create(store: Store, name: str, tags: Mapping[str, str]) -> Delivery:

@@ -7,6 +7,7 @@ costs no time and loses nothing; no run's name or id enters an output of a stage
 
 import json
 import logging
+import shlex
 import shutil
 import tempfile
 import time
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
@@ -74,12 +76,14 @@ class Run:
         page = f"/#/experiments/{store.experiment}/runs/{self.id}"
         if remote(uri):
             return uri.rstrip("/") + page
-        return f"mlflow ui --backend-store-uri {uri}\n{'':31}then http://127.0.0.1:5000{page}"
+        show = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        return f"{show}\n{'':31}then http://127.0.0.1:5000{page}"
 
     def place(self, path: str) -> str:
         """Where the artifact `path` lies: a file's path in a local store, else its address."""
         found = self._delivery.store.client.get_run(self.id)
-        return f"{found.info.artifact_uri}/{path}".removeprefix("file://")
+        uri = f"{found.info.artifact_uri}/{path}"
+        return unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
 
     @property
     def origin(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from pipeline.errors import PipelineError
 from pipeline.paths import main_root
+from pipeline.tracking.moving import ARTIFACTS, DATABASE, follow
 
 # A tag of an experiment, named as MLflow's web page names its saved views.
 VIEW = "mlflow.sharedViewState.results"
@@ -82,14 +83,23 @@ class Store(NamedTuple):
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI or a database in the main repository's root, where relative ones lie."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}"
     database = uri.removeprefix("sqlite:///")
     if database in (uri, ":memory:") or database.startswith("/"):
         return uri
-    root = (
-        str(main_root()).replace("%", "%25").replace("?", "%3F")
-    )  # what an address reads as its own signs
-    return f"sqlite:///{root}/{database}"
+    return f"{_here()}{database}"
+
+
+def known_as(uri: str) -> str:
+    """What is kept of a store's address: no passwords, and of the main repository's root nothing,
+    which may be moved."""
+    return public(uri).replace(_here(), "sqlite:///")
+
+
+def _here() -> str:
+    """The main repository's root as the beginning of a database's address."""
+    root = str(main_root()).replace("%", "%25").replace("?", "%3F")  # else signs of an address
+    return f"sqlite:///{root}/"
 
 
 def open_store(data_name: str, network: str = GENERATOR) -> Store:
@@ -116,6 +126,7 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
         try:
             with alone(uri):
                 client = mlflow.MlflowClient(tracking_uri=uri)
+                follow(database_of(uri), main_root())
                 place = _experiment(client, uri, experiment, COLUMNS[network])
                 return Store(client, uri, experiment, place)
         except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, sqlite3: each raises its own
@@ -156,11 +167,19 @@ def remote(uri: str) -> bool:
 
 def alone(uri: str) -> AbstractContextManager[object]:
     """The lock beside a local database, to be held: MLflow creates its tables without one."""
-    if not uri.startswith("sqlite:///") or uri.endswith(":memory:"):
+    database = database_of(uri)
+    if database is None:
         return nullcontext()
-    path = Path(unquote(uri.removeprefix("sqlite:///").split("?")[0]) + ".lock")
+    path = database.with_name(f"{database.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path)
+
+
+def database_of(uri: str) -> Path | None:
+    """The file of a local store; None of another."""
+    if not uri.startswith("sqlite:///") or uri.endswith(":memory:"):
+        return None
+    return Path(unquote(uri.removeprefix("sqlite:///").split("?")[0]))
 
 
 def _experiment(client: Any, uri: str, name: str, columns: Sequence[str]) -> str:
@@ -168,7 +187,7 @@ def _experiment(client: Any, uri: str, name: str, columns: Sequence[str]) -> str
     if known is None:
         # Else MLflow takes the current directory, which DVC may delete. A server knows its own
         # place.
-        place = None if remote(uri) else (main_root() / "mlartifacts" / name).as_uri()
+        place = None if remote(uri) else (main_root() / ARTIFACTS / name).as_uri()
         known = client.get_experiment(client.create_experiment(name, artifact_location=place))
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
