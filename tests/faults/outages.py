@@ -9,7 +9,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from disks import small_disk
 from faults.clone import STEPS, Clone, Reference, runs
 from faults.table import Table, require
 
+AT_ONCE = 3  # most of the time is waiting
 TIMES = ("before", "during", "at the end", "in evaluate")
 
 
@@ -62,7 +65,13 @@ class Store:
         )
 
     def stop(self) -> None:
+        """Returns when another may listen at its address."""
         self._up.close()
+        waited = time.monotonic() + 30
+        while time.monotonic() < waited:
+            with suppress(OSError), socket.create_server(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -184,12 +193,18 @@ def run(table: Table, reference: Reference, share: float) -> None:
     """Each outage at each time, once; a share of them, in turn."""
     every = [(outage, when) for when in TIMES for outage in OUTAGES]
     chosen = every[:: max(round(1 / share), 1)]
-    for number, (outage, when) in enumerate(tqdm(chosen, "outages", unit=" outages")):
+
+    def one(number: int) -> None:
+        outage, when = chosen[number]
         kind = f"store {outage.__name__.replace('_', ' ')}"
-        table.attempt(kind, lambda n=number, o=outage, w=when: away(reference, n, o, w, table))
+        table.attempt(kind, partial(away, reference, number, outage, when))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = pool.map(one, range(len(chosen)))
+        list(tqdm(done, "outages", len(chosen), unit=" outages"))
 
 
-def away(reference: Reference, number: int, outage: Callable, when: str, table: Table) -> None:
+def away(reference: Reference, number: int, outage: Callable, when: str) -> None:
     """Train and evaluate with a store that fails at a time; it must hold all in the end."""
     with ExitStack() as stack:
         clone = stack.enter_context(reference.clone(f"outage-{number}", done=True))
@@ -206,7 +221,6 @@ def away(reference: Reference, number: int, outage: Callable, when: str, table: 
         clone.tracking = store.address
         train = ("dvc", "repro", "--single-item", "--force", "train")
         evaluate = ("dvc", "repro", "--single-item", "--force", "evaluate")
-        start = time.monotonic()
         if when == "before":
             with outage(store):
                 clone.run(*train)
@@ -223,14 +237,12 @@ def away(reference: Reference, number: int, outage: Callable, when: str, table: 
                 else:
                     time.sleep(20)
             require(process.wait() == 0, f"the training failed: {clone.said[-300:]}")
-        seconds = time.monotonic() - start
         clone.run("python", "-m", "pipeline", "track", "--resend")
         if when != "in evaluate":
             clone.run(*evaluate)
             clone.run("python", "-m", "pipeline", "track", "--resend")
         check(clone, reference)
         require("Traceback" not in clone.said, f"a traceback: {clone.said[-300:]}")
-        table.notes[f"store {outage.__name__.replace('_', ' ')}"] = f"nothing; {seconds:.0f} s"
 
 
 def wait_until(process: subprocess.Popen, clone: Clone, step: int) -> None:
