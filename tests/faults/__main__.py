@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import faults
-from faults import disk, kills, outages
+from faults import disk, inputs, kills, outages
 from faults.clone import Reference
 from faults.table import Table
 
-SUITES = ("kills", "outages", "disk")
+SUITES = ("kills", "outages", "disk", "inputs")
 
 
 def main() -> int:
@@ -34,6 +34,8 @@ def main() -> int:
             outages.run(table, reference, options.share)
         if "disk" in chosen:
             disk.run(table, reference, options.share)
+        if "inputs" in chosen:
+            inputs.run(table, Path(folder).resolve() / "inputs", options.share, rng)
     minutes = (time.monotonic() - start) / 60
     print(f"\n{table.markdown()}\n\n{minutes:.0f} minutes, seed {options.seed}")
     return 1 if table.losses else 0
