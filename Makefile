@@ -1,7 +1,10 @@
 # make quickstart   install, then the whole pipeline on the embedded data set: 8 to 13 minutes on 2 CPU cores
 # make test         install where needed, then style, types and all tests
-# make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 11 minutes
+# make test-faults  break things on purpose and print what was lost: an hour and a half; ARGS='--share 0.05': a part
+# make bench        how fast each part is, beside a reference in the same run; needs `dvc repro download`: 11 to 25 minutes
 # make bench-peer   MediaPipe Pose on the LSPet test photographs, beside ours; needs npm. ARGS='--limit 20': fewer
+# make sbom         a bill of all packages that are installed, with licences: sbom.json, of CycloneDX
+# make audit        known vulnerabilities of the packages in requirements.txt; asks PyPI
 # make publish      put the current weights into weights/, the DVC remote inside this repository
 
 SHELL := bash
@@ -10,19 +13,31 @@ VENV := .venv
 READY := $(VENV)/.ready
 PEER := .venv-peer
 PEER_READY := $(PEER)/.ready
+AUDIT := .venv-audit
+AUDIT_READY := $(AUDIT)/.ready
 PEER_HEAVY := @mediapipe/pose@0.5.1675469404
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: quickstart test bench bench-peer publish
+# An environment knows its own address: one that was moved with its folder is made anew.
+MOVED := $(shell test ! -s $(READY) || test "$$(cat $(READY))" = "$$(pwd -P)" || echo moved)
 
-quickstart: $(READY)
+.PHONY: quickstart kept test test-faults bench bench-peer sbom audit publish moved
+
+quickstart: kept $(READY)
 	dvc exp run --temp --force --name quickstart $$(sed 's/#.*//' quickstart.args)
+
+# Before anything is installed: whether DVC keeps an experiment here.
+kept:
+	@$(PYTHON) -m pipeline.repository
 
 test: $(READY)
 	ruff check .
 	ruff format --check .
 	mypy
 	python -m pytest
+
+test-faults: $(READY)
+	PYTHONPATH=tests python -m faults $(ARGS)
 
 bench: $(READY)
 	TQDM_DISABLE=1 python -m benchmarks $(if $(ONLY),--only $(ONLY))
@@ -31,15 +46,27 @@ bench-peer: $(READY) $(PEER_READY)
 	python -m pipeline export --onnx $(PEER)/generator.onnx
 	$(PEER)/bin/python -m benchmarks.mediapipe_pose $(PEER)/generator.onnx $(ARGS)
 
+sbom: $(READY) $(AUDIT_READY)
+	$(AUDIT)/bin/python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(VENV)
+
+# Strict: a package that the service does not know is an error, not one without vulnerabilities.
+audit: $(AUDIT_READY)
+	$(AUDIT)/bin/python -m pip_audit --strict --disable-pip --require-hashes --requirement requirements.txt
+
 publish: $(READY)
 	rm -rf weights
 	dvc push models/generator.safetensors models/finder.safetensors
 
 # The project itself is built by the setuptools that the lock names.
-$(READY): requirements.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(READY): requirements.txt pyproject.toml $(MOVED)
+	$(PYTHON) -m venv $(if $(MOVED),--clear) $(VENV)
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --require-hashes --requirement requirements.txt
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	pwd -P > $@
+
+$(AUDIT_READY): requirements-audit.txt
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/pip install --disable-pip-version-check --quiet --require-hashes --requirement $<
 	touch $@
 
 # MediaPipe's wheel lacks its heavy model, which it would download at run time: npm's package has it.

@@ -1,5 +1,7 @@
 """What a stage of dvc.yaml depends on: its files, code and data, and its parameters."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,18 @@ def parameters(stage: str) -> dict[str, Any]:
         chosen = {key: (chosen or {}).get(key)} if key else chosen
         found |= {f"{group}.{one}": value for one, value in (chosen or {}).items()}
     return found
+
+
+def fingerprint(stage: str, settings: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that stand for what a stage computes: by its settings, and by all the
+    files that it depends on.
+
+    A training that was stopped goes on, and in its MLflow run, only where both are the same.
+    """
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in files(stage):
+        found.update(f"{path.as_posix()} {digest(path)}".encode())
+    return found.hexdigest()[:16]
 
 
 def _declared(stage: str, kind: str) -> list[str]:

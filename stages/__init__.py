@@ -6,12 +6,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.inputs import Inputs
+from pipeline.processes import alone, end_with_parent
+from pipeline.repository import check_kept
 
+LOCKS = Path(".dvc/tmp/locks")
+BY_DVC = "DVC_STAGE" in os.environ
+if BY_DVC:  # at once: a stage's own imports take seconds
+    end_with_parent(signal.SIGTERM)
+PATIENCE = 20.0  # s for a stage whose DVC was killed, which saves what it has and ends
 STOPPED = 128 + signal.SIGINT  # the exit status that shells give
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,18 +28,21 @@ def stage(main: Callable[[], None]) -> Callable[[], None]:
     """End a stage that fails for a reason we know with its one clear message and exit status 1.
 
     Where DVC runs the stage, which then records its inputs, it fails if they are no longer those
-    that it began with. SIGTERM, which schedulers send, stops it as Ctrl-C does.
+    that it began with, and is stopped if DVC is killed. SIGTERM, which schedulers send, stops it as
+    Ctrl-C does. A second one in the same folder waits a little for the first, and fails.
     """
 
     def run() -> None:
         signal.signal(signal.SIGTERM, _interrupt)
+        name = Path(main.__code__.co_filename).stem
         try:
-            name = os.environ.get("DVC_STAGE", "").rpartition(":")[-1]
-            inputs = Inputs.now(name) if name else None
-            main()
-            if inputs:
-                inputs.check()
-        except PipelineError as error:
+            check_kept()
+            with alone(LOCKS / f"{name}.lock", f"runs the stage {name} here", PATIENCE):
+                inputs = Inputs.now(name) if BY_DVC else None
+                main()
+                if inputs:
+                    inputs.check()
+        except (PipelineError, OSError) as error:
             sys.exit(f"error: {error}")
         except KeyboardInterrupt as stop:
             print(str(stop) or "stopped", file=sys.stderr)

@@ -7,7 +7,8 @@ import numpy as np
 from pipeline import paths
 from pipeline.data import storage, targets
 from pipeline.data.annotations import image_paths
-from pipeline.data.split import PARTS, near_duplicates, split
+from pipeline.data.split import PARTS, near_duplicates, require_torsos, split
+from pipeline.files import written_whole
 from pipeline.scenes import pairs as scenes
 from pipeline.settings import load
 from stages import stage
@@ -18,7 +19,8 @@ def main() -> None:
     settings = load()
     dataset, geometry = paths.DATASET, settings.cache.geometry
     hashes = storage.build(dataset, paths.CROPS, geometry)
-    targets.save(paths.HEATMAPS, targets.targets_of(storage.load(paths.CROPS, geometry)))
+    crops = storage.load(paths.CROPS, geometry)
+    targets.save(paths.HEATMAPS, targets.targets_of(crops))
 
     names = [path.name for path in image_paths(dataset)]
     groups = near_duplicates(hashes, settings.split.near_duplicate_bits)
@@ -27,7 +29,8 @@ def main() -> None:
         print(f"{len(pairs):,} pairs of photographs are known to show one scene")
         groups = scenes.joined(groups, scenes.numbered(pairs, names))
     parts = split(groups, settings.split.validation, settings.split.test, settings.split.seed)
-    with paths.SPLIT.open("w", newline="") as file:
+    require_torsos(parts, crops.originals)
+    with written_whole(paths.SPLIT) as beside, beside.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["image", "group", "part"])
         rows.writerows(zip(names, groups, parts, strict=True))

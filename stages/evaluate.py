@@ -11,7 +11,7 @@ from pipeline.device import keep_memory
 from pipeline.drawing.curves import pck_curves
 from pipeline.evaluation import protocol, results
 from pipeline.evaluation.metrics import MEASURES
-from pipeline.files import digest
+from pipeline.files import digest, written_whole
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.judging import protocol as people
 from pipeline.mosaics.album import Album
@@ -21,7 +21,8 @@ from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.judgement import Judgement
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
-from pipeline.tracking.run import evaluation_run, named, observing
+from pipeline.tracking.recording import evaluation_run
+from pipeline.tracking.run import named, observing
 from stages import stage
 
 
@@ -47,20 +48,21 @@ def main() -> None:
     measured["people"] = protocol.plain(people.measure(whole, in_mosaics, found, album))
     results.write(measured, part)
     curves = {name: protocol.pck_curve(evaluation, name) for name in MEASURES}
-    curves["pck_0.2"].to_csv(paths.PCK_CURVE, index=False)
-    curves["pckh_0.5"].to_csv(paths.PCKH_CURVE, index=False)
-    for path, predictions in (
-        (paths.PREDICTIONS, evaluation.predictions),
-        (paths.PREDICTIONS_WITHOUT_BOX, without_box),
+    for path, table in (
+        (paths.PCK_CURVE, curves["pck_0.2"]),
+        (paths.PCKH_CURVE, curves["pckh_0.5"]),
+        (paths.PREDICTIONS, results.prediction_table(evaluation.predictions, evaluation)),
+        (paths.PREDICTIONS_WITHOUT_BOX, results.prediction_table(without_box, evaluation)),
     ):
-        results.prediction_table(predictions, evaluation).to_csv(path, index=False)
+        with written_whole(path) as beside:
+            table.to_csv(beside, index=False)
 
     print(f"{part}: {len(evaluation.indices)} photographs\n{results.table(measured)}")
 
     made_by = estimator.settings
     with observing():
         with evaluation_run(made_by, paths.WEIGHTS, paths.LEARNING_CURVE) as run:
-            run.log(made_by["train"]["steps"], named(part, measured))
+            run.measured(made_by["train"]["steps"], named(part, measured))
             run.tag("data.sha256", digest(paths.CROPS / "crops.npy"))
             for file in (
                 paths.LOCK,

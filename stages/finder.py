@@ -7,15 +7,17 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.device import default_device, device_name, keep_memory
-from pipeline.files import digest
+from pipeline.files import digest, written_whole
 from pipeline.finder_training.loop import train
 from pipeline.finding.estimator import PeopleFinder
+from pipeline.inputs import fingerprint
 from pipeline.mosaics import protocol
 from pipeline.mosaics.album import Album
 from pipeline.networks import checkpoint, encoder
 from pipeline.settings import load
 from pipeline.tracking import store
-from pipeline.tracking.run import named, training_run
+from pipeline.tracking.recording import training_run
+from pipeline.tracking.run import named
 from stages import stage
 
 
@@ -32,7 +34,7 @@ def main() -> None:
         made_by["pretrained"] = encoder.provenance(settings.finder.encoder)
     album = Album.read(dataset, np.flatnonzero(split.part == "train"))
     seen = Album.read(dataset, np.flatnonzero(split.part == "validation"))
-    tags = {"device": device_name(device)} | {
+    tags = {"fingerprint": fingerprint("finder", made_by), "device": device_name(device)} | {
         f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()
     }
     with training_run(settings, tags=tags, resumed=False, network=store.FINDER) as run:
@@ -44,16 +46,16 @@ def main() -> None:
 
         finder = train(album, settings.finder, device, report)
         checkpoint.save(paths.FINDER, finder, made_by)
-        paths.METRICS.mkdir(exist_ok=True)
-        curve = pd.DataFrame(history)
-        curve.to_csv(paths.FINDER_CURVE, index=False, float_format="%.6g")
+        with written_whole(paths.FINDER_CURVE) as beside:
+            pd.DataFrame(history).to_csv(beside, index=False, float_format="%.6g")
         measured = protocol.measure(PeopleFinder.load(paths.FINDER), seen)
         mosaics, whole = measured["mosaics"], measured["photographs"]
         kept = ("recall_at_precision_0.9", "average_precision")
         headline = {name: round(mosaics[name], 6) for name in kept} | {
             "best_in_photographs": round(whole["best"], 6)
         }
-        paths.FINDER_MEASURES.write_text(json.dumps(headline, indent=2) + "\n")
+        with written_whole(paths.FINDER_MEASURES) as beside:
+            beside.write_text(json.dumps(headline, indent=2) + "\n")
         run.log(settings.finder.steps, named("validation", measured))
         run.tag("finder.sha256", digest(paths.FINDER))
         run.file(paths.FINDER)

@@ -9,15 +9,17 @@ from pipeline.device import default_device, deterministic, device_name, keep_mem
 from pipeline.drawing.curves import learning_curves
 from pipeline.evaluation import protocol, results
 from pipeline.files import digest, written_whole
-from pipeline.inputs import Inputs
+from pipeline.inputs import Inputs, fingerprint
 from pipeline.networks import checkpoint, encoder
 from pipeline.networks.estimator import CropEstimator
+from pipeline.processes import alone
 from pipeline.settings import load
 from pipeline.tracking import pictures, registry
-from pipeline.tracking.run import named, observing, training_run
+from pipeline.tracking.recording import training_run
+from pipeline.tracking.run import named, observing
 from pipeline.training.batches import Photographs
 from pipeline.training.loop import train
-from pipeline.training.state import TrainingState, alone, fingerprint
+from pipeline.training.state import TrainingState
 from stages import stage, stopping
 
 
@@ -43,11 +45,13 @@ def main() -> None:
     }
     if settings.model.pretrained:
         made_by["pretrained"] = encoder.provenance(settings.model.encoder)
-    belongs_to = fingerprint(made_by)
+    belongs_to = fingerprint("train", made_by)
     # In the main repository: a training in one of DVC's temporary folders goes on too.
-    saved = paths.main_root() / "checkpoints" / f"{belongs_to}.pt"
+    root = paths.main_root()
+    saved = root / "checkpoints" / f"{belongs_to}.pt"
+    lock = root / ".dvc" / "tmp" / "locks" / f"{belongs_to}.lock"
 
-    with alone(saved):
+    with alone(lock, "runs this training, of the same parameters, code and data"):
         state = TrainingState(settings, device)
         if saved.exists():
             state.restore(saved, settings.train.steps)
@@ -92,7 +96,6 @@ def main() -> None:
 def write_curve(history: list[dict[str, float]]) -> pd.DataFrame:
     """The learning curve as a table, a row a point, which is also written."""
     curve = pd.DataFrame(history)
-    paths.METRICS.mkdir(exist_ok=True)
     with written_whole(paths.LEARNING_CURVE) as beside:
         curve.to_csv(beside, index=False, float_format="%.6g")
     return curve

@@ -4,10 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from conftest import ROOT, environment
-from pipeline.files import written_whole
+from disks import mountable, small_disk
+from pipeline.files import FullDiskError, written_whole
 
 KINDS = ("file", "folder")
 KILLED = """
@@ -131,3 +136,45 @@ def test_a_run_that_was_killed_in_the_last_moment_loses_nothing(tmp_path):
     with written_whole(tmp_path / "kept") as beside:
         write("folder", beside, "new")
     assert held(tmp_path) == expected("folder", "new")
+
+
+def with_numpy(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, noise=np.random.default_rng(0).random(10**6))
+
+
+def with_safetensors(path: Path) -> None:
+    save_file({"weights": torch.zeros(10**6)}, path)
+
+
+def with_torch(path: Path) -> None:
+    torch.save({"weights": torch.zeros(10**6)}, path)
+
+
+def with_pandas(path: Path) -> None:
+    pd.DataFrame({"x": np.arange(10**6)}).to_csv(path)
+
+
+@pytest.mark.parametrize("write", [with_numpy, with_safetensors, with_torch, with_pandas])
+def test_a_disk_that_is_full_is_said_to_be_whatever_library_writes(tmp_path, write):
+    if reason := mountable():
+        pytest.skip(f"no small file system can be mounted here: {reason}")
+    with small_disk(tmp_path / "disk", 1000) as disk:
+        path = disk / "results.bin"
+        path.write_text("of before")
+        said = r"results\.bin: no room is left on its disk"
+        with pytest.raises(FullDiskError, match=said), written_whole(path) as beside:
+            write(beside)
+        assert [each.name for each in disk.iterdir()] == ["results.bin"]
+        assert path.read_text() == "of before"
+
+
+def test_a_file_that_is_too_large_for_the_room_that_is_left_is_said_to_be(tmp_path):
+    """Some libraries see it before they write."""
+    with pytest.raises(FullDiskError, match="file: no room"), written_whole(tmp_path / "file"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+def test_what_fails_for_another_reason_is_said_as_it_is(tmp_path):
+    with pytest.raises(ValueError, match="no such luck"), written_whole(tmp_path / "file"):
+        raise ValueError("no such luck")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import ROOT
@@ -122,6 +123,43 @@ def test_a_stage_whose_parameter_changed_meanwhile_fails_in_one_sentence(project
 def test_a_stage_whose_inputs_stay_succeeds(work):
     Path("go").touch()
     assert work.communicate(timeout=30)[1] == "" and work.returncode == 0
+
+
+@pytest.mark.usefixtures("project")
+def test_a_second_process_of_a_stage_says_who_runs_it_and_ends(work):
+    code = "import stages; stages.PATIENCE = 0.1; from stages import work"
+    environment = os.environ | {"PYTHONPATH": "."}
+    command = [sys.executable, "-c", code]
+    second = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"error: process {work.pid} on ")
+    assert second.stderr.endswith("runs the stage work here: wait for it, or stop it\n")
+    Path("go").touch()
+    assert work.wait(30) == 0 and not list(Path(".dvc/tmp/locks").glob("*.holder"))
+
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "stages/work.py"]); print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux offers it")
+@pytest.mark.usefixtures("project")
+def test_a_stage_whose_dvc_is_killed_stops_as_if_it_were_told_to(project):
+    environment = os.environ | {"DVC_STAGE": "work", "PYTHONPATH": str(project)}
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, env=environment, **pipe) as dvc:
+        stage = psutil.Process(int(dvc.stdout.readline()))
+        while not Path("began").exists():
+            assert stage.is_running()
+        dvc.kill()
+        stage.wait(30)
+        said = dvc.stderr.read()
+    assert said.splitlines() == ["stopping after this step", "stopped, and saved"]
+    assert not Path("done").exists()
 
 
 @pytest.mark.usefixtures("project")

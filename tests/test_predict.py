@@ -394,7 +394,7 @@ def test_one_prediction_at_a_time_writes_to_a_folder(model, tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     words = tmp_path / "a.png", "--out", tmp_path / "out"
     with alone_in(tmp_path / "out"):
-        assert "another prediction is writing there" in predict(model, *words, status=1)
+        assert "writes predictions to" in predict(model, *words, status=1)
     assert not (tmp_path / "out").exists()
     predict(model, *words)
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [

@@ -2,25 +2,33 @@
 the rest."""
 
 import base64
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 import requests
 import torch
 from PIL import Image
 
 import served
+from conftest import ROOT
+from pipeline.commands.serving import EXPECTED
 from pipeline.figures import drawn_people
 from pipeline.networks import checkpoint
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.people import described
 from pipeline.photographs.reading import read
+from pipeline.settings import load
 from pipeline.tracking import registry
-from pipeline.tracking.run import Run
-from pipeline.tracking.store import tracking_uri
+from pipeline.tracking.outbox import Refused
+from pipeline.tracking.recording import evaluation_run, training_run
+from pipeline.tracking.run import PACKAGE
 from served import NAME, PEOPLE, ask, encoded, keep
 
 
@@ -41,16 +49,35 @@ def test_the_champion_is_beaten_only_on_the_same_photographs(store):
     keep(store, None)  # nothing counted
     keep(store, 0.9, originals=PEOPLE + 1)
     assert champion() == 1
-    run = keep(store, 0.6)
+    keep(store, 0.6)
     assert champion() == 6
     measured = {"pck_0.2": {"mean": 0.99}}
     path = store / "generator.safetensors"
-    about = {"store": tracking_uri(), "data": "lspet", "network": "generator", "run": run.id}
-    again = Run(about)
-    registry.keep(again, path, checkpoint.read_settings(path), measured, PEOPLE)  # it has one
-    assert again.close() == 0
+    made_by = checkpoint.read_settings(path)
+    with evaluation_run(made_by, path, store / "none.csv") as again:
+        registry.keep(again, path, made_by, measured, PEOPLE)  # it has one
     assert champion() == 6
     assert len(mlflow.MlflowClient().search_model_versions(f"name='{NAME}'")) == 6
+
+
+def test_a_model_that_was_cut_short_is_made_anew(store):
+    settings, path = load(ROOT / "params.yaml"), store / "generator.safetensors"
+    with training_run(settings, tags={"fingerprint": "b"}, resumed=False) as run:
+        with pytest.raises(Refused, match="No such artifact"):
+            run._delivery(
+                {
+                    "kind": "model",
+                    "code": "commands/serving.py",
+                    "package": str(PACKAGE),
+                    "artifacts": {"weights": "gone.safetensors"},
+                    "example": None,
+                    "packages": [],
+                    "registered": {"name": "none", "score": 0.0, "protocol": ""},
+                }
+            )
+        registry.keep(run, path, checkpoint.read_settings(path), {"pck_0.2": {"mean": 0.1}}, PEOPLE)
+    (kept,) = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.id}'")
+    assert mlflow.pyfunc.load_model(f"models:/{NAME}/{kept.version}").metadata.run_id == run.id
 
 
 def test_a_model_is_kept_without_a_warning(store, caplog):
@@ -81,9 +108,14 @@ def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(sto
 
 
 @pytest.fixture(scope="module")
-def server(store):
-    with served.serving(store) as (address, _):
-        yield address
+def serving(store):
+    with served.serving(store) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(serving) -> str:
+    return serving[0]
 
 
 def test_200_requests_from_8_clients_have_the_right_joints(server, store):
@@ -131,6 +163,11 @@ def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(se
         "cannot be read": {"image": good["image"][: len(good["image"]) // 8 * 4]},
         "at most 50,000,000 pixels": {"image": encoded(Image.new("1", (10_000, 5_001)))},
         "more than 30,000,000 bytes": {"image": "A" * 40_000_008},
+        "image: Field required": {"boxes": [right]},
+        "image: Input should be a valid string": {"image": 5},
+        "boxes: Input should be a valid list": good | {"boxes": "x"},
+        "boxes.1: Input should be a valid list": good | {"boxes": [right, 5.0]},
+        "box: Extra inputs are not permitted": good | {"box": right},  # as it was of one person
         "expected x, y, width, height": good | {"boxes": [[1.0, 2.0]]},
         "width and height above 0": good | {"boxes": [right, [1.0, 2.0, 0.0, 5.0]]},
         "beyond the photograph": good | {"boxes": [[9999.0, 2.0, 5.0, 5.0], right]},
@@ -151,22 +188,62 @@ def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(se
         b"null",
         b'{"inputs": 5}',
         b'{"inputs": [5]}',
-        b'{"inputs": [{"boxes": [[1]]}]}',
-    ]
-    bodies += [
-        b'{"inputs": [{"image": 5}]}',
-        b'{"inputs": [{"image": "AA", "boxes": "x"}]}',
-        b'{"inputs": [{"image": "AA", "boxes": [1, 2, 3, 4]}]}',
-        b'{"inputs": [{"image": "AA", "box": [1, 2, 3, 4]}]}',  # as it was of one person
         b'{"inputs": [[]]}',
+        json.dumps({"inputs": [good["image"]]}).encode(),
+        json.dumps({"inputs": good}).encode(),
+        json.dumps({"instances": [good]}).encode(),
     ]
     bodies += [
         b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}',
         b'{"inputs": ' + b"[" * 500,
     ]
-    for body in bodies:
-        headers = {"Content-Type": "application/json"}
+    kinds = ["application/json"] * len(bodies) + ["text/csv", "application/vnd.apache.parquet"]
+    for body, kind in zip([*bodies, b'a,b\n"', b"PAR1"], kinds, strict=True):
+        headers = {"Content-Type": kind}
         answer = requests.post(f"{server}/invocations", data=body, headers=headers, timeout=60)
         assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text[:300])
-        assert "/pipeline/" not in answer.text
+        assert answer.json()["message"] == EXPECTED and len(answer.text) < 400
     assert len(ask(server, good).json()["predictions"][0]["people"]) > 1
+
+
+def test_base64_of_browsers_and_mails_and_addresses_and_boxes_as_they_are_given_out(server):
+    content = base64.b64decode(encoded(drawn_people.draw(seed=1, index=0)[0]))
+    plain = base64.b64encode(content).decode()
+    forms = [
+        plain,
+        base64.encodebytes(content).decode(),
+        f"data:image/png;base64,{plain}",
+        base64.urlsafe_b64encode(content).decode(),
+        plain.rstrip("="),
+        f" {plain}\n",
+    ]
+    first, *others = ask(server, *({"image": form} for form in forms)).json()["predictions"]
+    assert len(first["people"]) > 1 and all(other == first for other in others)
+    boxes = [person["box"] for person in first["people"]]
+    (named,) = ask(server, {"image": plain, "boxes": boxes}).json()["predictions"]
+    listed = [list(box.values()) for box in boxes]
+    assert [named] == ask(server, {"image": plain, "boxes": listed}).json()["predictions"]
+    assert all(person["box_given"] for person in named["people"])
+
+
+def most_memory(process: subprocess.Popen) -> float:
+    """Bytes that the server's processes held at their worst moments (Linux)."""
+    parent = psutil.Process(process.pid)
+    return sum(
+        1024 * int(Path(f"/proc/{each.pid}/status").read_text().split("VmHWM:")[1].split()[0])
+        for each in [parent, *parent.children(recursive=True)]
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a process's worst moment")
+def test_100_requests_at_once_take_the_memory_of_one(serving):
+    """Each of a picture that is small as a file and large in memory."""
+    server, process = serving
+    large = {"image": encoded(Image.new("L", (7000, 7000), 128))}
+    assert len(large["image"]) < 100_000
+    ask(server, large)
+    before = most_memory(process)
+    with ThreadPoolExecutor(100) as clients:
+        answers = list(clients.map(lambda _: ask(server, large, timeout=600), range(100)))
+    assert {answer.status_code for answer in answers} <= {200, 504}, answers
+    assert most_memory(process) - before < 500e6

@@ -12,8 +12,10 @@ from pipeline.data.split import (
     SplitError,
     difference_hash,
     near_duplicates,
+    require_torsos,
     split,
 )
+from pipeline.skeleton import LEFT_SHOULDER, RIGHT_HIP
 
 
 def picture(seed):
@@ -128,3 +130,21 @@ def test_split_is_decided_by_the_seed():
 def test_split_does_not_depend_on_the_numbers_that_groups_bear():
     groups = np.repeat(np.arange(50), 2)
     assert (split(groups, 0.1, 0.1, 3) == split(groups * 7 + 4, 0.1, 0.1, 3)).all()
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("damage", ["shoulder", "hip", "one place"])
+def test_a_part_in_which_nobody_has_a_torso_is_refused(part, damage):
+    parts = np.array(["train", "validation", "test"] * 2)
+    joints = np.random.default_rng(0).random((6, 14, 2))
+    require_torsos(parts, joints)
+    places = np.flatnonzero(parts == part)
+    for place in places:
+        if damage == "one place":
+            joints[place, LEFT_SHOULDER] = joints[place, RIGHT_HIP]
+        else:
+            joints[place, LEFT_SHOULDER if damage == "shoulder" else RIGHT_HIP] = np.nan
+    with pytest.raises(SplitError, match=f"nothing can be measured on {part}: left shoulder"):
+        require_torsos(parts, joints)
+    joints[places[0]] = joints[(places[0] + 1) % 6]  # one of them is enough
+    require_torsos(parts, joints)

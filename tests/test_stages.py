@@ -30,8 +30,12 @@ BESIDE = {  # in a room of a stage, though the stage does not import it
 }
 FLOORS = (  # what stands on a floor imports from those below it alone
     {"errors"},
-    {"__init__", "device", "files", "geometry", "paths", "rates", "seeding", "skeleton"},
-    {"inputs"},
+    {"__init__"},
+    {
+        *("device", "files", "geometry", "paths", "processes", "rates", "seeding"),
+        "skeleton",
+    },
+    {"inputs", "repository"},
     {"settings", "data", "figures", "sources"},
     {"scenes"},
     {"networks"},

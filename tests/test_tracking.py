@@ -7,12 +7,15 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -27,9 +30,9 @@ from conftest import ROOT, git
 from pipeline import settings
 from pipeline.__main__ import main
 from pipeline.files import digest
-from pipeline.tracking import registry
-from pipeline.tracking import run as tracking_run
-from pipeline.tracking.run import Run, evaluation_run, resend, training_run
+from pipeline.tracking import recording, registry
+from pipeline.tracking.recording import connection, evaluation_run, resend, training_run
+from pipeline.tracking.run import Run, outboxes
 from pipeline.tracking.store import (
     VIEW,
     TrackingError,
@@ -151,6 +154,13 @@ def test_a_failed_training_says_why(root):
     assert found.data.tags["error"] == "ValueError: no such luck"
 
 
+def test_a_failed_training_says_no_password(root):
+    with pytest.raises(ValueError):
+        train(fail=ValueError("no answer from http://user:secret@example.org/store"))
+    (found,) = runs(client(root))
+    assert found.data.tags["error"] == "ValueError: no answer from http://example.org/store"
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(3)])
 def test_an_interrupted_training_is_killed(root, interruption):
     with pytest.raises(type(interruption)):
@@ -251,16 +261,21 @@ def test_what_the_store_refuses_and_what_is_not_there_cost_a_warning_only(root, 
     assert found.data.tags["complete"] == "true"
 
 
-def test_where_a_training_comes_from_is_known_of_a_run_that_is_there(root, caplog):
+def test_where_a_training_comes_from_is_known_of_its_run(root, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
-    about = {"store": tracking_uri(), "data": SETTINGS.data.name, "network": "generator"}
-    known, unknown = (Run(about | {"run": each}) for each in (train(), "0" * 32))
-    assert known.origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        assert run.origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"from elsewhere")
+    with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
+        assert run.origin == {}
     assert not caplog.records
-    assert unknown.origin == {}
-    (warned,) = [record for record in caplog.records if record.name == tracking_run.__name__]
-    assert "not tracked: MlflowException: " in warned.message
-    assert [run.close() for run in (known, unknown)] == [0, 0]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
+    away = {"store": tracking_uri(), "data": "lspet", "network": "generator", "weights": "0" * 64}
+    run = Run(away, connection)
+    assert run.origin == {} and run.close() == 0
+    (warned,) = [record for record in caplog.records if record.name == Run.__module__]
+    assert "not tracked: AwayError: cannot track at" in warned.message
 
 
 def test_an_evaluation_finds_the_training_of_its_weights(root, tmp_path):
@@ -361,7 +376,7 @@ BOTH = """
 import sys
 from pathlib import Path
 from pipeline import settings
-from pipeline.tracking.run import training_run
+from pipeline.tracking.recording import training_run
 assert "torch" not in sys.modules
 Path(sys.argv[1]).touch()
 while len(list(Path().glob("*.ready"))) < 2: pass
@@ -407,12 +422,64 @@ def test_one_at_a_time_holds_the_lock_beside_a_local_database(root):
         assert [path.name for path in root.glob("*.lock")] == ["mlflow.db.lock"]
 
 
-def test_an_unreachable_server_is_named(root, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{servers.free_port()}")
+@pytest.mark.parametrize(
+    "address", ["http://user:secret@127.0.0.1:{port}/pages", "gopher://me:secret@host"]
+)
+def test_an_address_that_can_never_be_a_store_is_refused_at_once(root, monkeypatch, address):
+    """Another program's server, that knows no such page; and what MLflow has no client for."""
+    answering = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    threading.Thread(target=answering.serve_forever, daemon=True).start()
+    port = answering.server_address[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(port=port))
     with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI") as caught:
         train()
-    assert "secret" not in str(caught.value)
+    answering.shutdown()
+    assert "secret" not in str(caught.value) and not list(outboxes().glob("*"))
+
+
+def test_a_server_that_is_away_when_training_begins_gets_all_when_it_is_back(
+    root, server, monkeypatch, caplog
+):
+    uri, folder, process = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(recording, "PATIENCE", 0.5)
+    servers.stop(process)
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        run.log(1, {"train/loss": 2.0})
+    assert "away, all is kept" in caplog.text and "track --resend" in caplog.text
+    words = ("--backend-store-uri", f"sqlite:///{folder}/mlflow.db")
+    words = ("server", "--workers", "1", *words, "--artifacts-destination", str(folder / "kept"))
+    again = {"folder": folder, "log": folder / "log", "ready": "/health"}
+    with servers.running(*words, **again, port=int(uri.rpartition(":")[2])):
+        monkeypatch.setattr(recording, "PATIENCE", 60.0)
+        assert resend(60.0)[0].endswith(": sent")
+        (found,) = runs(mlflow.MlflowClient(tracking_uri=uri))
+        assert found.info.status == "FINISHED" and found.data.metrics == {"train/loss": 2.0}
+        assert found.data.params["train.seed"] == "0" and found.data.tags["fingerprint"] == "abc"
+
+
+def test_a_training_that_was_killed_before_it_was_saved_goes_on_in_its_run(root):
+    """From its first step: each step of a curve is there once."""
+    with pytest.raises(KeyboardInterrupt):
+        train(fail=KeyboardInterrupt())
+    (killed,) = runs(client(root))
+    before = points_of(client(root), killed.info.run_id)
+    assert train() == killed.info.run_id
+    found = client(root).get_run(killed.info.run_id)
+    assert found.info.status == "FINISHED" and "resumed" not in found.data.tags
+    assert points_of(client(root), found.info.run_id) == before != []
+
+
+def test_what_is_measured_anew_replaces_what_was_measured(root, tmp_path):
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"some weights")
+    for value in (0.5, 0.5, 0.75):
+        with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
+            run.measured(100, {"test/pck_0.2/mean": value})
+    (found,) = runs(client(root))
+    assert found.data.metrics == {"test/pck_0.2/mean": 0.75}
+    history = client(root).get_metric_history(found.info.run_id, "test/pck_0.2/mean")
+    assert [point.value for point in history] == [0.5, 0.75]
 
 
 @pytest.mark.parametrize(
@@ -456,6 +523,11 @@ def test_a_folder_with_odd_signs_in_its_name(root, monkeypatch):
     assert (
         mlflow.MlflowClient(tracking_uri=tracking_uri()).get_run(run_id).info.status == "FINISHED"
     )
+    with evaluation_run(SETTINGS.model_dump(), odd / "params.yaml", odd / "none.csv") as run:
+        run.text("hello", "report.html")
+    assert Path(run.place("report.html")).read_text() == "hello"
+    shown = shlex.split(run.hint.partition("\n")[0])
+    assert shown == ["mlflow", "ui", "--backend-store-uri", tracking_uri()]
 
 
 def packages_of(file: Path) -> set[str]:
@@ -569,8 +641,8 @@ def test_what_a_server_missed_until_the_end_is_sent_by_a_command(
 ):
     uri, folder, process = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (0.5,))
-    monkeypatch.setattr(tracking_run, "PATIENCE", 0.5)
+    monkeypatch.setattr(Run.close, "__defaults__", (0.5,))
+    monkeypatch.setattr(recording, "PATIENCE", 0.5)
     with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
         run.log(1, {"train/loss": 2.0})
         while run._outbox.sent < 2:  # params.yaml and the point
@@ -586,8 +658,8 @@ def test_what_a_server_missed_until_the_end_is_sent_by_a_command(
     with servers.running(*words, **again, port=int(uri.rpartition(":")[2])):
         before = store.get_run(run.id)
         assert before.info.status == "RUNNING" and before.data.tags["complete"] == "false"
-        monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (60.0,))
-        monkeypatch.setattr(tracking_run, "PATIENCE", 60.0)
+        monkeypatch.setattr(Run.close, "__defaults__", (60.0,))
+        monkeypatch.setattr(recording, "PATIENCE", 60.0)
         assert main(["track"]) == 0 and "--resend" in capsys.readouterr().out
         assert main(["track", "--resend"]) == 0 and capsys.readouterr().out.endswith(": sent\n")
         assert main(["track", "--resend"]) == 0 and capsys.readouterr().out == "nothing waits\n"
@@ -600,7 +672,7 @@ def test_what_a_server_missed_until_the_end_is_sent_by_a_command(
 KILLED = """
 import os, signal, sys
 from pipeline import settings
-from pipeline.tracking.run import training_run
+from pipeline.tracking.recording import training_run
 with training_run(settings.load(), tags={"fingerprint": "killed"}, resumed=False) as run:
     for step in range(1, 30):
         run.log(step, {"train/loss": 2.0})
@@ -618,7 +690,33 @@ def test_the_run_of_a_training_that_was_killed_is_completed_by_the_next(root):
     found = client(root).get_run(killed.info.run_id)
     assert found.info.status == "KILLED" and found.data.tags["complete"] == "true"
     assert points_of(client(root), killed.info.run_id) == list(range(1, 30))
-    assert not list(tracking_run.outboxes().iterdir())
+    assert not list(outboxes().iterdir())
+
+
+EVALUATED = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.tracking.recording import evaluation_run
+with evaluation_run({"data": {"name": "lspet"}}, Path(sys.argv[1]), Path("none.csv")) as run:
+    run.measured(100, {"test/pck_0.2/mean": 0.75})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_an_evaluation_that_was_killed_left_is_sent_by_the_next(root, tmp_path):
+    weights = tmp_path / "pose.safetensors"
+    weights.write_bytes(b"some weights")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", EVALUATED, str(weights)]
+    assert subprocess.run(command, check=False, env=environment).returncode == -signal.SIGKILL
+    assert len(list(outboxes().iterdir())) == 1
+    with evaluation_run({"data": {"name": "lspet"}}, weights, tmp_path / "none.csv") as run:
+        run.measured(100, {"test/pck_0.2/mean": 0.75})
+    assert not list(outboxes().iterdir())
+    (found,) = runs(client(root))
+    assert found.data.tags["complete"] == "true"
+    history = client(root).get_metric_history(found.info.run_id, "test/pck_0.2/mean")
+    assert [point.value for point in history] == [0.75]
 
 
 def test_an_evaluation_while_the_store_is_away_is_tracked_when_it_is_back(
@@ -627,14 +725,14 @@ def test_an_evaluation_while_the_store_is_away_is_tracked_when_it_is_back(
     weights = tmp_path / "pose.safetensors"
     weights.write_bytes(b"some weights")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
-    monkeypatch.setattr(tracking_run.Run.close, "__defaults__", (0.5,))
+    monkeypatch.setattr(Run.close, "__defaults__", (0.5,))
     with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
         run.log(100, {"test/pck_0.2/mean": 0.75})
     assert "they are kept in" in caplog.text
-    (left,) = tracking_run.outboxes().iterdir()
+    (left,) = outboxes().iterdir()
     about = json.loads((left / "about.json").read_text())
-    (left / "about.json").write_text(json.dumps(about | {"store": "sqlite:///mlflow.db"}))
-    assert resend()[0].startswith(f"{left.name}: belongs to sqlite:///mlflow.db")
+    (left / "about.json").write_text(json.dumps(about | {"store": "sqlite:///other.db"}))
+    assert resend()[0].startswith(f"{left.name}: belongs to sqlite:///other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
     (left / "about.json").write_text(json.dumps(about | {"store": tracking_uri()}))
     assert resend() == [f"{left.name}: sent"]

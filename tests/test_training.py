@@ -4,7 +4,6 @@ Run as a program, `python tests/test_training.py FOLDER`, it is the training tha
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from pipeline import settings
 from pipeline.data import targets
 from pipeline.data.crops import Crops
 from pipeline.data.targets import Targets
-from pipeline.inputs import InputsError, files
 from pipeline.networks import heatmaps
 from pipeline.networks.checkpoint import save
 from pipeline.networks.layers import MEAN, SCALE
@@ -39,7 +37,7 @@ from pipeline.training.batches import (
     plain_batch,
 )
 from pipeline.training.loop import train
-from pipeline.training.state import TrainingError, TrainingState, alone, fingerprint
+from pipeline.training.state import TrainingError, TrainingState
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # a killed training is compared with a whole one
 TINY = {
@@ -520,22 +518,6 @@ def test_a_training_that_is_asked_to_stop_saves_at_that_step_and_goes_on_as_if_i
     assert equal_files(state, whole, tmp_path)
 
 
-def test_one_process_at_a_time_trains_towards_a_checkpoint_and_is_named(tmp_path):
-    checkpoint = tmp_path / "checkpoints" / "saved.pt"
-    code = "import sys; from pathlib import Path; from pipeline.training.state import alone\n"
-    code += "with alone(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", code, str(checkpoint)]
-    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": ROOT, "text": True}
-    with subprocess.Popen(command, **pipe) as first:
-        assert first.stdout.readline() == "mine\n"
-        with pytest.raises(TrainingError, match=f"process {first.pid} on "), alone(checkpoint):
-            pass
-        first.kill()
-    with alone(checkpoint):  # whoever was killed holds nothing
-        assert len(list(checkpoint.parent.iterdir())) == 2
-    assert not list(checkpoint.parent.iterdir())
-
-
 @pytest.mark.parametrize("step", ["x", -1, 101, 10**9, True, None])
 def test_a_saved_training_at_a_step_that_there_is_not_is_refused(tmp_path, step):
     path, state = tmp_path / "saved.pt", TrainingState(tiny(), CPU)
@@ -709,97 +691,6 @@ def test_the_saved_training_is_whole_at_any_moment(tmp_path, monkeypatch):
     assert path.read_bytes() == before
 
 
-SETTINGS = {"train": {"steps": 1, "seed": 0}}
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A copy of the code, with data of a few bytes, as the current directory."""
-    for name in ("pipeline", "stages", "benchmarks"):
-        ignored = shutil.ignore_patterns("__pycache__", "results")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    for name in ("data/cache/crops.npy", "data/cache/people.npz", "data/heatmaps.npz"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(bytes(1000))
-    (tmp_path / "data/split.csv").write_text("part\ntrain\n")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.usefixtures("project")
-def test_a_fingerprint_belongs_to_the_settings():
-    before = fingerprint(SETTINGS)
-    assert before == fingerprint({"train": {"seed": 0, "steps": 1}})
-    assert before != fingerprint({"train": {"steps": 2, "seed": 0}})
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "data/cache/crops.npy",
-        "data/cache/people.npz",
-        "data/heatmaps.npz",
-        "data/split.csv",
-        "pipeline/geometry.py",
-        "pipeline/data/crops.py",
-        "pipeline/networks/generator.py",
-        "pipeline/training/losses.py",
-        "stages/train.py",
-    ],
-)
-def test_a_fingerprint_belongs_to_every_byte_that_the_training_depends_on(project, name):
-    before, content = fingerprint(SETTINGS), (project / name).read_bytes()
-    (project / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert before != fingerprint(SETTINGS)
-    (project / name).write_bytes(content)
-    assert before == fingerprint(SETTINGS)
-
-
-def test_a_fingerprint_belongs_to_what_files_a_folder_holds_and_to_their_names(project):
-    before, new = fingerprint(SETTINGS), project / "pipeline/networks/new/block.py"
-    new.parent.mkdir()
-    new.write_text("")
-    with_new = fingerprint(SETTINGS)
-    new.rename(new.with_name("unit.py"))
-    assert len({before, with_new, fingerprint(SETTINGS)}) == 3
-    shutil.rmtree(new.parent)
-    assert before == fingerprint(SETTINGS)
-
-
-def test_a_fingerprint_does_not_change_with_what_determines_no_training(project):
-    before, others = fingerprint(SETTINGS), sorted((project / "benchmarks").rglob("*.py"))
-    assert len(others) > 3
-    others += [project / f"pipeline/{name}.py" for name in ("tracking/report", "commands/predict")]
-    for path in others:
-        with path.open("a") as file:
-            file.write("# a comment\n")
-        assert before == fingerprint(SETTINGS), path
-
-
-def test_a_fingerprint_does_not_change_with_what_python_compiles(project):
-    before = fingerprint(SETTINGS)
-    for folder in ("pipeline", "pipeline/networks", "pipeline/training", "stages"):
-        path = project / folder / "__pycache__" / "generator.cpython-399.pyc"
-        path.parent.mkdir()
-        path.write_bytes(b"compiled")
-    assert before == fingerprint(SETTINGS)
-
-
-@pytest.mark.usefixtures("project")
-def test_the_training_depends_on_its_networks_and_not_on_what_observes_or_uses_them():
-    found = {path.as_posix() for path in files("train")}
-    assert {"pipeline/networks/generator.py", "pipeline/training/state.py"} <= found
-    assert not {"pipeline/tracking/report.py", "pipeline/commands/predict.py"} & found
-    assert not any("__pycache__" in name for name in found)
-
-
-def test_a_dependency_that_is_missing_is_named(project):
-    shutil.rmtree(project / "data/cache")
-    with pytest.raises(InputsError, match=r"data/cache: no such file or folder, but dvc.yaml"):
-        fingerprint(SETTINGS)
-
-
 # What is told, and what is refused
 
 
@@ -835,6 +726,14 @@ def test_a_loss_that_is_no_number_stops_the_training_with_advice(photographs, tm
     ):
         run(photographs, config, checkpoint, state=state, save_every=1)
     assert not checkpoint.exists() and not state.history
+
+
+@pytest.mark.parametrize("log_every", [1, 2])
+def test_whose_rate_is_to_be_lowered_is_who_lost_the_numbers(photographs, tmp_path, log_every):
+    config = tiny(train__discriminator_learning_rate=1e30, train__log_every=log_every)
+    said = r"nan at step \d+: lower train\.discriminator_learning_rate \(now 1e\+30\)$"
+    with pytest.raises(TrainingError, match=said):
+        run(photographs, config, tmp_path / "checkpoint.pt")
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])

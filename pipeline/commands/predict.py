@@ -14,7 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from pipeline.commands import boxes, coco, film, joints
@@ -36,6 +35,7 @@ from pipeline.film.reading import FilmError
 from pipeline.photographs.estimator import PRECISIONS, PoseEstimator
 from pipeline.photographs.people import Box, BoxError, Person, described
 from pipeline.photographs.reading import MOST_PIXELS, PhotographError, read
+from pipeline.processes import alone
 
 OVERLAY = OVERLAYS[0]  # after a photograph's name
 FORMATS = ("json", "coco")
@@ -224,19 +224,12 @@ def run(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other predictions out of a folder for results. Raises PipelineError where one is in."""
+def alone_in(folder: Path) -> AbstractContextManager[None]:
+    """Keeps other predictions out of a folder for results. Raises OccupiedError where one is in."""
     # Elsewhere, so that nothing is left among the results.
     name = sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    lock = FileLock(Path(gettempdir()) / f"adversarial-posenet-{name}.lock", timeout=0)
-    try:
-        with lock:
-            yield
-    except Timeout:
-        raise PipelineError(
-            f"{folder}: another prediction is writing there; wait for it, or name another folder"
-        ) from None
+    lock = Path(gettempdir()) / f"adversarial-posenet-{name}.lock"
+    return alone(lock, f"writes predictions to {folder}")
 
 
 def boxes_given(options: argparse.Namespace, files: Sequence[File]) -> boxes.Given:

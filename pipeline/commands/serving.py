@@ -6,19 +6,38 @@ Nothing is unpickled: the weights are a safetensors file, the code is the pipeli
 """
 
 import base64
-from threading import Lock
+import json
+import os
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from pydantic import BaseModel
+from pydantic import (
+    BaseModel,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.errors import PipelineError
 from pipeline.photographs.estimator import PoseEstimator
-from pipeline.photographs.people import described
+from pipeline.photographs.people import Box, described
 from pipeline.photographs.reading import PhotographError, read
 
 MOST_BYTES = 30_000_000  # of an encoded photograph
+EXPECTED = (
+    'expected application/json: {"inputs": [{"image": a photograph in base64, "boxes": [[x, y,'
+    " width, height], ...], which may be left out}, ...]}"
+)
+URL_SAFE = str.maketrans("-_", "+/")
+SERVING = "__pyfunc_model_path__"  # an environment variable of MLflow's server alone
 
 
 class Photograph(BaseModel, extra="forbid"):
@@ -26,6 +45,40 @@ class Photograph(BaseModel, extra="forbid"):
 
     image: str
     boxes: list[list[float]] | None = None  # each x, y, width, height, px, around the joints
+    _wrong: str | None = PrivateAttr(None)  # in one sentence, where it is none
+
+    @property
+    def wrong(self) -> str | None:
+        """Why it cannot be looked at."""
+        return self._wrong
+
+    @field_validator("boxes", mode="before")
+    @classmethod
+    def _as_given_out(cls, boxes: Any) -> Any:
+        """Boxes may have the form that answers give them in."""
+        if not isinstance(boxes, list):
+            return boxes
+        named = set(Box._fields)
+        return [
+            [box[name] for name in Box._fields]
+            if isinstance(box, Mapping) and set(box) == named
+            else box
+            for box in boxes
+        ]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_itself(cls, values: Any, handler: ModelWrapValidatorHandler) -> "Photograph":
+        """What is malformed is answered by itself: MLflow would refuse its neighbours too, and send
+        back all that came."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            photograph = handler({"image": ""})
+            first = error.errors(include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            photograph._wrong = f"{place}: {first['msg']}; expected image, and boxes or none"
+            return photograph
 
 
 class PoseModel(PythonModel):
@@ -34,9 +87,11 @@ class PoseModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the files that MLflow kept, side by side."""
         self.estimator = PoseEstimator.load(context.artifacts["weights"])
-        # A server's threads decode and predict one photograph at a time: one takes all cores, and
-        # up to 0.6 GB.
-        self.turn = Lock()
+        # A server's threads let one of their own decode and predict, a photograph at a time: one
+        # takes all cores, and up to 0.6 GB, which each thread would keep.
+        self.looking = ThreadPoolExecutor(1)
+        if SERVING in os.environ:
+            MlflowException.serialize_as_json = brief  # type: ignore[method-assign]
 
     # MLflow checks requests by the hint of model_input, and wants no other parameter then.
     def predict(self, model_input: list[Photograph]) -> list[dict]:  # type: ignore[override]
@@ -44,23 +99,40 @@ class PoseModel(PythonModel):
         return [self._answer(each) for each in model_input]
 
     def _answer(self, photograph: Photograph) -> dict:
+        if photograph.wrong:
+            return {"error": photograph.wrong}
         try:
-            with self.turn:
-                pixels = decode(photograph.image)
-                [people] = self.estimator.find([pixels], [photograph.boxes])
+            return self.looking.submit(self._look, photograph).result()
         except PipelineError as error:
             return {"error": str(error)}
+
+    def _look(self, photograph: Photograph) -> dict:
+        pixels = decode(photograph.image)
+        [people] = self.estimator.find([pixels], [photograph.boxes])
         return described(pixels.shape[1::-1], people)
 
 
+def brief(error: MlflowException) -> str:
+    """What MLflow's server answers to a request that it cannot take, as JSON.
+
+    In place of its own words, which hold the whole request, stack traces, and the server's paths.
+    """
+    return json.dumps({"error_code": error.error_code, "message": EXPECTED})
+
+
 def decode(text: str) -> np.ndarray:
-    """The pixels (H, W, 3) of a photograph in base64. Raises PhotographError."""
-    if len(text) > MOST_BYTES * 4 / 3 + 4:
+    """The pixels (H, W, 3) of a photograph in base64, as browsers ("data:..."), MIME (lines) and
+    addresses ("-" and "_") write it too. Raises PhotographError."""
+    if len(text) > MOST_BYTES * 1.5:
         raise PhotographError(f"more than {MOST_BYTES:,} bytes")
+    text = re.sub(r"^data:[^,]*,|\s", "", text.strip()).rstrip("=").translate(URL_SAFE)
     try:
-        return read(base64.b64decode(text, validate=True))
+        content = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
         raise PhotographError(f"not base64: {error}") from None
+    if len(content) > MOST_BYTES:
+        raise PhotographError(f"more than {MOST_BYTES:,} bytes")
+    return read(content)
 
 
 mlflow.models.set_model(PoseModel())

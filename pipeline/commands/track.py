@@ -3,12 +3,18 @@
     python -m pipeline track --resend
 
 A run keeps on disk what the store does not take; what is still there when it has ended, or was
-killed, is sent by the next training, or by this.
+killed, is sent by the next training, or by this. Where the repository was moved, its own store
+learns its new address.
 """
 
 import argparse
+import sqlite3
 
-from pipeline.tracking.run import outboxes, resend
+from pipeline.paths import main_root
+from pipeline.tracking.moving import follow
+from pipeline.tracking.recording import resend
+from pipeline.tracking.run import outboxes
+from pipeline.tracking.store import TrackingError, alone, database_of, public, tracking_uri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Send what waits; exit status 1 where something stays."""
+    """Send what waits; exit status 1 where something stays. Raises TrackingError."""
+    uri = tracking_uri()
+    try:
+        with alone(uri):
+            follow(database_of(uri), main_root())
+    except sqlite3.Error as error:
+        raise TrackingError(public(f"cannot track at {uri}: {error}")) from None
     waiting = sorted(path.name for path in outboxes().glob("*"))
     if not waiting:
         print("nothing waits")

@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import PipelineError
+from pipeline.skeleton import LEFT_SHOULDER, RIGHT_HIP
 
 HASH_BITS = 256
 PARTS = ("train", "validation", "test")
 
 
 class SplitError(PipelineError):
-    """There are too few photographs for the parts that are asked for."""
+    """The photographs do not suffice for the parts that are asked for."""
 
 
 def difference_hash(image: np.ndarray) -> np.ndarray:
@@ -74,3 +75,17 @@ def split(groups: np.ndarray, validation: float, test: float, seed: int) -> np.n
             " photographs, or other shares in the group split of params.yaml"
         )
     return parts[groups]
+
+
+def require_torsos(parts: np.ndarray, joints: np.ndarray) -> None:
+    """Raises SplitError where in a part nobody has a torso, which PCK is measured in.
+
+    parts: (N,), of `split`; joints: (N, 14, 2), px, NaN where not annotated.
+    """
+    torso = np.linalg.norm(joints[:, LEFT_SHOULDER] - joints[:, RIGHT_HIP], axis=-1)
+    if bare := [part for part in PARTS if not (torso[parts == part] > 0).any()]:
+        raise SplitError(
+            f"nothing can be measured on {' and '.join(bare)}: left shoulder and right hip, between"
+            " which the torso lies, are annotated in none of these photographs; take more"
+            " photographs, or another split.seed in params.yaml"
+        )

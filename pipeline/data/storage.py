@@ -5,7 +5,6 @@ no import of it.
 """
 
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pipeline.data.annotations import image_paths, load_annotations
 from pipeline.data.crops import Crops, crop
 from pipeline.data.split import HASH_BITS, difference_hash
 from pipeline.errors import PipelineError
+from pipeline.files import written_whole
 from pipeline.geometry import Geometry, invert, transform, within
 
 CHUNK = 50  # photographs a task of a thread
@@ -53,54 +53,53 @@ def build(
     corners, sides = geometry.pixel_boxes(points)
     affines = geometry.crop_affines(corners, sides)
 
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    crops = folder / "crops.npy"
-    # Mapped here for its header only: bytes are written faster to a new file than into a map of it.
-    images = np.lib.format.open_memmap(crops, "w+", np.uint8, shape=(len(paths), size, size, 3))
-    hashes = np.empty((len(paths), HASH_BITS), dtype=bool)
+    with written_whole(folder) as part:
+        part.mkdir()
+        crops = part / "crops.npy"
+        # Mapped here for its header only: bytes are written faster to a new file than into a map.
+        images = np.lib.format.open_memmap(crops, "w+", np.uint8, shape=(len(paths), size, size, 3))
+        hashes = np.empty((len(paths), HASH_BITS), dtype=bool)
 
-    def work(start: int) -> list[str]:
-        """Fill crops and hashes of a few photographs; what is wrong with them, if anything."""
-        errors = []
-        with crops.open("r+b") as file:
-            for i in range(start, min(start + CHUNK, len(paths))):
-                try:
-                    image = simplejpeg.decode_jpeg(paths[i].read_bytes())
-                except (OSError, ValueError) as error:
-                    errors.append(f"{paths[i]}: {error}")
-                    continue
-                height, width = image.shape[:2]
-                if not (annotated[i] & within(points[i], (width, height))).any():
-                    errors.append(f"{paths[i]}: of {width} x {height} px, no joint lies in it")
-                    continue
-                hashes[i] = difference_hash(image)
-                file.seek(images.offset + i * images[i].nbytes)
-                file.write(crop(image, corners[i], sides[i], size).data)
-        return errors
+        def work(start: int) -> list[str]:
+            """Fill crops and hashes of a few photographs; what is wrong with them, if anything."""
+            errors = []
+            with crops.open("r+b") as file:
+                for i in range(start, min(start + CHUNK, len(paths))):
+                    try:
+                        image = simplejpeg.decode_jpeg(paths[i].read_bytes())
+                    except (OSError, ValueError) as error:
+                        errors.append(f"{paths[i]}: {error}")
+                        continue
+                    height, width = image.shape[:2]
+                    if not (annotated[i] & within(points[i], (width, height))).any():
+                        errors.append(f"{paths[i]}: of {width} x {height} px, no joint lies in it")
+                        continue
+                    hashes[i] = difference_hash(image)
+                    file.seek(images.offset + i * images[i].nbytes)
+                    file.write(crop(image, corners[i], sides[i], size).data)
+            return errors
 
-    wrong: list[str] = []
-    # Threads: decoding and resizing do not hold the interpreter's lock.
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
-        tqdm(total=len(paths), desc="cache", unit=" photographs") as bar,
-    ):
-        for errors in pool.map(work, range(0, len(paths), CHUNK)):
-            wrong += errors
-            bar.update(min(CHUNK, len(paths) - bar.n))
-    if wrong:
-        shutil.rmtree(folder)
-        raise DataError(
-            "\n".join([f"{dataset}: {len(wrong):,} photographs cannot be used:", *wrong])
+        wrong: list[str] = []
+        # Threads: decoding and resizing do not hold the interpreter's lock.
+        with (
+            ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+            tqdm(total=len(paths), desc="cache", unit=" photographs") as bar,
+        ):
+            for errors in pool.map(work, range(0, len(paths), CHUNK)):
+                wrong += errors
+                bar.update(min(CHUNK, len(paths) - bar.n))
+        if wrong:
+            raise DataError(
+                "\n".join([f"{dataset}: {len(wrong):,} photographs cannot be used:", *wrong])
+            )
+        np.savez(
+            part / "people.npz",
+            points=transform(invert(affines), points).astype(np.float32),
+            annotated=annotated,
+            occluded=occluded,
+            originals=points,
+            affines=affines,
         )
-    np.savez(
-        folder / "people.npz",
-        points=transform(invert(affines), points).astype(np.float32),
-        annotated=annotated,
-        occluded=occluded,
-        originals=points,
-        affines=affines,
-    )
     return hashes
 
 

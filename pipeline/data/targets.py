@@ -12,6 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from pipeline.data.crops import Crops
+from pipeline.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def targets_of(crops: Crops) -> Targets:
 
 def save(path: Path, targets: Targets) -> None:
     """Write targets to a .npz file."""
-    np.savez(path, x=targets.x, y=targets.y)
+    with written_whole(path) as beside, beside.open("wb") as file:
+        np.savez(file, x=targets.x, y=targets.y)
 
 
 def load(path: Path) -> Targets:

@@ -145,7 +145,7 @@ def reliability(table: pd.DataFrame) -> Figure:
         axis.annotate(
             f"{count:,.0f}", (score, right), (7, -12), textcoords="offset points", fontsize=7
         )
-    axis.set(xlim=(0, 1), ylim=(0, 1.04), aspect="equal")
+    axis.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal")  # dots at the ends are whole
     axis.set_xlabel("score of a person (beside a dot: how many)", fontsize=8, color=INK)
     axis.set_ylabel("share of them who are there", fontsize=8, color=INK)
     return figure

@@ -10,6 +10,7 @@ from pipeline import paths
 from pipeline.data.crops import Predictions
 from pipeline.evaluation.metrics import MEASURES
 from pipeline.evaluation.protocol import Evaluation
+from pipeline.files import written_whole
 from pipeline.skeleton import GROUPS, JOINTS
 
 RECALL = "recall_at_precision_0.9"  # of the people in mosaics
@@ -45,12 +46,12 @@ def headline(measured: Mapping) -> dict:
 
 def write(measured: Mapping, part: str) -> None:
     """Write the headline, for `dvc exp show` and `dvc metrics diff`, and the details: all."""
-    paths.METRICS.mkdir(exist_ok=True)
     for path, values in (
         (paths.measures(part), headline(measured)),
         (paths.details(part), measured),
     ):
-        path.write_text(json.dumps(values, indent=2) + "\n")
+        with written_whole(path) as beside:
+            beside.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def table(measured: Mapping) -> str:

@@ -6,11 +6,8 @@ downwards. A person is built in units of the body's height, then scaled to pixel
 picture, centres at integers.
 """
 
-import ctypes
 import io
 import os
-import signal
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -45,9 +42,9 @@ from pipeline.figures.poses import (
     tone,
 )
 from pipeline.files import written_whole
+from pipeline.processes import end_with_parent
 from pipeline.skeleton import JOINTS
 
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 README = """People drawn by pipeline/figures of Adversarial PoseNet, laid out as LSPet is.
 
 images/im00001.jpg ... : the pictures.
@@ -219,12 +216,6 @@ def save_joints(path: Path, joints: list[np.ndarray]) -> None:
     )
     content = buffer.getvalue()
     path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + content[116:])
-
-
-def end_with_parent() -> None:
-    """Let a worker end when the process that started it is killed, where the kernel offers that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def write(folder: Path, count: int, seed: int, workers: int | None = None) -> None:

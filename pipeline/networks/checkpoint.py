@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pipeline.errors import PipelineError, brief
+from pipeline.files import written_whole
 from pipeline.geometry import Geometry
 from pipeline.networks.generator import Generator
 from pipeline.settings import Cache, Model
@@ -35,11 +36,12 @@ def save(path: Path, network: nn.Module, settings: dict) -> None:
     Equal weights and settings give equal bytes: the settings are one sorted metadata value, since
     safetensors writes several in random order.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    save_file(tensors, path, metadata={"settings": json.dumps(settings, sort_keys=True)})
+    metadata = {"settings": json.dumps(settings, sort_keys=True)}
+    with written_whole(path) as beside:
+        save_file(tensors, beside, metadata=metadata)
 
 
 def read_settings(path: Path) -> dict:

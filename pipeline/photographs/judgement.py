@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import PipelineError, brief, shown
+from pipeline.files import written_whole
 
 EDGE = 1e-4  # a peak's odds are those of a value this far from 0 and from 1
 LARGEST = 1e6  # of a value; what is chosen on photographs is far below
@@ -75,9 +76,9 @@ class Judgement:
 
     def save(self, path: Path = paths.JUDGEMENT) -> None:
         """Write the file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         rounded = {name: round(value, 6) for name, value in asdict(self).items()}
-        path.write_text(json.dumps(rounded, indent=2) + "\n")
+        with written_whole(path) as beside:
+            beside.write_text(json.dumps(rounded, indent=2) + "\n")
 
 
 def features(centres: np.ndarray, peaks: np.ndarray) -> np.ndarray:

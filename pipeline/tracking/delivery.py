@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipeline.tracking.outbox import Message, Refused
 from pipeline.tracking.store import Store, alone
 
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
+Row = tuple[int, int, Mapping[str, float]]  # step, time in ms, values by name
 FINAL = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}  # no use to ask again
 
 
@@ -27,10 +28,16 @@ class Delivery:
 
     def __init__(self, connect: Callable[[], tuple[Store, str]], files: Path) -> None:
         self._connect, self.files = connect, files
+        self._connecting = Lock()
+        self._found: tuple[Store, str] | None = None
+        self._curves: dict[str, list[tuple[int, float]]] = {}
 
-    @cached_property
+    @property
     def _place(self) -> tuple[Store, str]:
-        return self._connect()
+        with self._connecting:  # else two threads might make a run each
+            if self._found is None:
+                self._found = self._connect()
+            return self._found
 
     @property
     def store(self) -> Store:
@@ -54,19 +61,38 @@ class Delivery:
                 raise Refused(f"{kind}: {error}") from None
             raise
 
-    def points(self, rows: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
-        """Points of curves: step, time in ms, values by name; a point that is there stays one."""
+    def points(self, rows: Sequence[Row]) -> None:
+        """Points of curves, each step of a curve once, also where it was computed anew after a
+        stop."""
+        names = {name for _, _, row in rows for name in row}
+        known = {name: {step for step, _ in self._curve(name)} for name in names}
+        self._add(rows, lambda name, step, _: step in known[name])
+
+    def measures(self, rows: Sequence[Row]) -> None:
+        """Values that may be measured anew: the last one counts."""
+        self._add(rows, lambda name, step, value: (step, value) in self._curve(name))
+
+    def _add(self, rows: Sequence[Row], there: Callable[[str, int, float], bool]) -> None:
         from mlflow.entities import Metric
 
         points = [
             Metric(name, value, time, step)
             for step, time, row in rows
             for name, value in row.items()
-            if math.isfinite(value)
+            if math.isfinite(value) and not there(name, step, value)
         ]
         for start in range(0, len(points), METRICS_A_CALL):
             some = points[start : start + METRICS_A_CALL]
             self.store.client.log_batch(self.run_id, metrics=some)
+        for point in points:
+            self._curve(point.key).append((point.step, point.value))
+
+    def _curve(self, name: str) -> list[tuple[int, float]]:
+        """Steps and values that the store has."""
+        if name not in self._curves:
+            history = self.store.client.get_metric_history(self.run_id, name)
+            self._curves[name] = [(point.step, point.value) for point in history]
+        return self._curves[name]
 
     def tag(self, name: str, value: str) -> None:
         """A tag."""
@@ -128,9 +154,11 @@ class Delivery:
 
         client = self.store.client
         outputs = client.get_run(self.run_id).outputs
-        known = outputs.model_outputs if outputs else []
-        if known:
-            address = f"models:/{known[0].model_id}"
+        known = [each.model_id for each in outputs.model_outputs] if outputs else []
+        # What was cut short in between is there too, without its files.
+        whole = [each for each in known if client.get_logged_model(each).status == "READY"]
+        if whole:
+            address = f"models:/{whole[0]}"
         else:
             # A model's home follows the store that is set, its experiment the one it is made in.
             mlflow.set_tracking_uri(self.store.uri)

@@ -90,6 +90,14 @@ class Outbox:
             shutil.rmtree(self.folder, ignore_errors=True)
         return left
 
+    def forget(self) -> None:
+        """Send nothing; the folder goes."""
+        self._given_up.set()
+        self._more.set()
+        self._thread.join()
+        self._lock.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def has(self, kind: str) -> bool:
         """Whether a message of that kind was said, sent or not."""
         return any(message["kind"] == kind for message in self._all())

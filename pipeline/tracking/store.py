@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from pipeline.errors import PipelineError
 from pipeline.paths import main_root
+from pipeline.tracking.moving import ARTIFACTS, DATABASE, follow
 
 # A tag of an experiment, named as MLflow's web page names its saved views.
 VIEW = "mlflow.sharedViewState.results"
@@ -48,12 +49,19 @@ COLUMNS = {  # of that view: what runs are chosen by, the result, and what sweep
 }
 
 
+EXISTS = "RESOURCE_ALREADY_EXISTS"  # another process makes it at this moment
+# What MLflow says of a server that is away, or fails.
+PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", EXISTS}
 # A user, or user:password, between "://" and the last "@" of an address; host:port is none.
 SECRET = re.compile(r"""(?<=://)(?:[^\s/:@'"]*:(?!\d+(?:[/?\s]|$))[^\s'"]*|[^\s/:@'"]+)@""")
 
 
 class TrackingError(PipelineError):
     """The tracking store cannot be opened; the message says which, why, how to choose another."""
+
+
+class AwayError(TrackingError):
+    """The tracking store does not answer now; it may later."""
 
 
 class Store(NamedTuple):
@@ -75,19 +83,28 @@ class Store(NamedTuple):
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI or a database in the main repository's root, where relative ones lie."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}"
     database = uri.removeprefix("sqlite:///")
     if database in (uri, ":memory:") or database.startswith("/"):
         return uri
-    root = (
-        str(main_root()).replace("%", "%25").replace("?", "%3F")
-    )  # what an address reads as its own signs
-    return f"sqlite:///{root}/{database}"
+    return f"{_here()}{database}"
+
+
+def known_as(uri: str) -> str:
+    """What is kept of a store's address: no passwords, and of the main repository's root nothing,
+    which may be moved."""
+    return public(uri).replace(_here(), "sqlite:///")
+
+
+def _here() -> str:
+    """The main repository's root as the beginning of a database's address."""
+    root = str(main_root()).replace("%", "%25").replace("?", "%3F")  # else signs of an address
+    return f"sqlite:///{root}/"
 
 
 def open_store(data_name: str, network: str = GENERATOR) -> Store:
     """Connect to the store and find or create the experiment of a network on a data set, also while
-    another process does."""
+    another process does. Raises TrackingError."""
     # Before the import, which reads them. Less patience than MLflow's 7 repetitions of 120 s.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -109,23 +126,21 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
         try:
             with alone(uri):
                 client = mlflow.MlflowClient(tracking_uri=uri)
+                follow(database_of(uri), main_root())
                 place = _experiment(client, uri, experiment, COLUMNS[network])
                 return Store(client, uri, experiment, place)
         except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, sqlite3: each raises its own
             # A local database may be half made or locked by a process that takes no lock here, as
             # `mlflow ui`.
-            exists = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
-            final = isinstance(error, OSError) or (remote(uri) and not exists)
-            if final or time.monotonic() > deadline:
-                raise unreachable(uri, error) from None
+            code = getattr(error, "error_code", "")
+            passing = code in PASSING if remote(uri) else "locked" in str(error)
+            at_once = isinstance(error, OSError) or code == "INVALID_PARAMETER_VALUE"
+            at_once |= remote(uri) and code != EXISTS
+            if at_once or time.monotonic() > deadline:
+                kind = AwayError if passing else TrackingError
+                said = f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place"
+                raise kind(public(said)) from None
             time.sleep(1)
-
-
-def unreachable(uri: str, error: Exception) -> TrackingError:
-    """What is said of a store that fails."""
-    return TrackingError(
-        public(f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place")
-    )
 
 
 def public(text: object) -> str:
@@ -152,11 +167,19 @@ def remote(uri: str) -> bool:
 
 def alone(uri: str) -> AbstractContextManager[object]:
     """The lock beside a local database, to be held: MLflow creates its tables without one."""
-    if not uri.startswith("sqlite:///") or uri.endswith(":memory:"):
+    database = database_of(uri)
+    if database is None:
         return nullcontext()
-    path = Path(unquote(uri.removeprefix("sqlite:///").split("?")[0]) + ".lock")
+    path = database.with_name(f"{database.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path)
+
+
+def database_of(uri: str) -> Path | None:
+    """The file of a local store; None of another."""
+    if not uri.startswith("sqlite:///") or uri.endswith(":memory:"):
+        return None
+    return Path(unquote(uri.removeprefix("sqlite:///").split("?")[0]))
 
 
 def _experiment(client: Any, uri: str, name: str, columns: Sequence[str]) -> str:
@@ -164,7 +187,7 @@ def _experiment(client: Any, uri: str, name: str, columns: Sequence[str]) -> str
     if known is None:
         # Else MLflow takes the current directory, which DVC may delete. A server knows its own
         # place.
-        place = None if remote(uri) else (main_root() / "mlartifacts" / name).as_uri()
+        place = None if remote(uri) else (main_root() / ARTIFACTS / name).as_uri()
         known = client.get_experiment(client.create_experiment(name, artifact_location=place))
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)

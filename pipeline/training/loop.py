@@ -16,7 +16,7 @@ from pipeline.evaluation.metrics import summary
 from pipeline.networks import estimator
 from pipeline.networks.generator import Generator
 from pipeline.rates import schedule, set_rate
-from pipeline.settings import Settings
+from pipeline.settings import Settings, Train
 from pipeline.training import losses
 from pipeline.training.batches import Batch, Photographs, plain_batch, training_batch
 from pipeline.training.state import TrainingError, TrainingState
@@ -77,11 +77,9 @@ def train(
         if logged:
             row = _means(state.recent)
             if not np.isfinite(row["train/loss"]):
-                raise TrainingError(
-                    f"the loss is {row['train/loss']} at step {state.step}: lower"
-                    " train.learning_rate (now"
-                    f" {config.learning_rate}) or train.clip (now {config.clip})"
-                )
+                advice = _advice(state.recent, config)
+                said = f"the loss is {row['train/loss']} at step {state.step}"
+                raise TrainingError(f"{said}: {advice}")
             row["train/learning_rate"] = rate
             speed = seen / (time.perf_counter() - since)
             bar.set_postfix_str(f"loss {row['train/loss']:.3f}, {speed:.0f} images/s")
@@ -173,6 +171,18 @@ def iteration(
     state.averaged.update_parameters(generator)
     state.step += 1
     return values | {"train/loss": loss.detach(), "train/gradient_norm": norm}
+
+
+def _advice(rows: list[dict[str, Tensor]], config: Train) -> str:
+    """Whose learning rate to lower: of who was the first to leave all numbers."""
+    lost = (row for row in rows if not all(value.isfinite() for value in row.values()))
+    row = next(lost, rows[-1])
+    game = [row[name] for name in row if "adversarial" in name]
+    if row["train/reconstruction"].isfinite() and not all(value.isfinite() for value in game):
+        rate = config.discriminator_learning_rate
+        return f"lower train.discriminator_learning_rate (now {rate})"
+    rate = config.learning_rate
+    return f"lower train.learning_rate (now {rate}) or train.clip (now {config.clip})"
 
 
 def _answers(

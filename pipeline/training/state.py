@@ -1,24 +1,16 @@
-"""A training's state, and what a saved one belongs to."""
+"""A training's state, saved and restored."""
 
-import hashlib
-import json
-import os
-import socket
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import cast
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pipeline import inputs
 from pipeline.errors import PipelineError, brief
-from pipeline.files import digest, written_whole
+from pipeline.files import written_whole
 from pipeline.networks.discriminators import ConfidenceDiscriminator, PoseDiscriminator
 from pipeline.networks.generator import Generator
 from pipeline.settings import Settings
@@ -118,34 +110,3 @@ class TrainingState:
             raise TrainingError(
                 f"{path}: not a saved training; delete it to start anew ({brief(error)})"
             ) from error
-
-
-@contextmanager
-def alone(checkpoint: Path) -> Iterator[None]:
-    """Be the only process that trains towards a file of states. Raises TrainingError that says who
-    else does."""
-    lock, holder = (checkpoint.with_suffix(suffix) for suffix in (".lock", ".holder"))
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            yield
-            holder.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-    except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
-        raise TrainingError(
-            f"{who} runs this training, of the same parameters, code and data: wait for it, or stop"
-            " it"
-        ) from None
-
-
-def fingerprint(settings: Mapping) -> str:
-    """What a saved state belongs to: the settings, and all that dvc.yaml says the stage depends on.
-
-    A training that was killed goes on only where both are the same.
-    """
-    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in inputs.files("train"):
-        found.update(f"{path.as_posix()} {digest(path)}".encode())
-    return found.hexdigest()[:16]

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import faults
-from faults import disk, inputs, kills, outages
+from faults import disk, inputs, kills, outages, speed
 from faults.clone import Reference
 from faults.table import Table
 
-SUITES = ("kills", "outages", "disk", "inputs")
+SUITES = ("kills", "outages", "disk", "inputs", "speed")
 
 
 def main() -> int:
@@ -36,6 +36,8 @@ def main() -> int:
             disk.run(table, reference, options.share)
         if "inputs" in chosen:
             inputs.run(table, Path(folder).resolve() / "inputs", options.share, rng)
+        if "speed" in chosen:
+            speed.run(table, Path(folder))
     minutes = (time.monotonic() - start) / 60
     print(f"\n{table.markdown()}\n\n{minutes:.0f} minutes, seed {options.seed}")
     return 1 if table.losses else 0

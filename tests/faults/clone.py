@@ -1,5 +1,6 @@
 """A clone with a tiny pipeline, what runs in it, and what an undisturbed run of it made."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import mlflow
 import psutil
 import yaml
+from mlflow.entities import Run
 
 from conftest import environment, git, sh
 from faults.table import Lost, require
@@ -30,6 +32,7 @@ LAST = {  # what each stage writes last
 STEPS = 220  # of training: the state is saved after 100
 PATIENCE = 300.0  # s for anything that should end by itself
 DURATION = 30.0  # s within which what was stopped ends
+Points = Counter[tuple[str, int]]  # how often each step of each curve is there
 UNFINISHED = (".*.part", ".*.old", "*.holder")  # of files that are being written
 WRITTEN = ("data", "models", "metrics", "checkpoints", ".dvc/tmp/download")
 
@@ -50,10 +53,12 @@ class Clone:
 
     folder: Path
     tracking: str | None = None  # MLFLOW_TRACKING_URI; its own database where there is none
+    mended: int = 0  # how often DVC's own lock was torn
 
     def start(self, *command: str) -> subprocess.Popen:
         """A program, in a session of its own, whose output goes to the file `log`."""
-        more = {"MLFLOW_TRACKING_URI": self.tracking} if self.tracking else {}
+        more = {"OMP_NUM_THREADS": "1"}  # networks so small are slower on more
+        more |= {"MLFLOW_TRACKING_URI": self.tracking} if self.tracking else {}
         with (self.folder.parent / f"{self.folder.name}.log").open("a") as log:
             return subprocess.Popen(
                 command,
@@ -70,8 +75,21 @@ class Clone:
         log = self.folder.parent / f"{self.folder.name}.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
+    def mend_dvc(self) -> None:
+        """Delete DVC's own lock where DVC was killed while it wrote it, as docs/reliability.md says
+        to."""
+        lock = self.folder / ".dvc/tmp/rwlock"
+        try:
+            json.loads(lock.read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            lock.unlink()
+            self.mended += 1
+
     def run(self, *command: str) -> None:
         """A program that must succeed."""
+        self.mend_dvc()
         before = len(self.said)
         process = self.start(*command)
         try:
@@ -138,7 +156,7 @@ class Reference:
     folder: Path
     lock: dict  # dvc.lock: the digest of every input and output
     seconds: dict[str, float]  # that each stage took
-    points: Counter[tuple[str, int]]  # of the curves of both trainings: how often each is there
+    points: dict[str, Points]  # of the training of each network
 
     @classmethod
     def of(cls, folder: Path) -> "Reference":
@@ -148,7 +166,8 @@ class Reference:
             start = time.monotonic()
             clone.run("dvc", "repro", "--single-item", stage)
             seconds[stage] = time.monotonic() - start
-        return cls(folder, locked(folder), seconds, points(clone))
+        trained = {network: points(clone, found[0]) for network, found in runs(clone).items()}
+        return cls(folder, locked(folder), seconds, trained)
 
     @contextmanager
     def clone(self, name: str, done: bool = False) -> Iterator[Clone]:
@@ -166,25 +185,33 @@ class Reference:
                 process.kill()
             shutil.rmtree(folder, ignore_errors=True)
 
-    def check(self, clone: Clone) -> None:
-        """Raises Lost where a clone that has run to its end differs in anything."""
+    def check(self, clone: Clone) -> int:
+        """Raises Lost where a clone that has run to its end differs in anything; returns what
+        `check_runs` does."""
         require(locked(clone.folder) == self.lock, "other bytes than undisturbed")
         require("up to date" in sh(clone.folder, "dvc", "status"), "dvc status is not clean")
         left = clone.leftovers()
         require(not left, f"left over: {', '.join(left)}")
-        self.check_runs(clone)
+        return self.check_runs(clone)
 
-    def check_runs(self, clone: Clone) -> None:
-        """Raises Lost where MLflow does not hold each training once, and each of its points."""
+    def check_runs(self, clone: Clone) -> int:
+        """Raises Lost where MLflow does not hold each training, with each of its points once.
+
+        Returns how often one was trained again after its end, which DVC was killed before it could
+        record.
+        """
+        again = 0
         for network, found in runs(clone).items():
             status = [run.info.status for run in found]
-            require(status == ["FINISHED"], f"runs of the {network} are {status}")
-            complete = found[0].data.tags.get("complete")
-            require(complete == "true", f"the {network}'s run is said to be incomplete")
-        now = points(clone)
-        require(
-            now == self.points, f"points: {list((self.points - now) + (now - self.points))[:5]}"
-        )
+            require(set(status) == {"FINISHED"}, f"runs of the {network} are {status}")
+            complete = [run.data.tags.get("complete") for run in found]
+            require(set(complete) == {"true"}, f"runs of the {network} are incomplete")
+            now = points(clone, found[0])
+            missing, more = self.points[network] - now, now - self.points[network]
+            said = f"points of the {network}: missing {list(missing)[:3]}, more {list(more)[:3]}"
+            require(not missing and not more, said)
+            again += len(found) - 1
+        return again
 
 
 def locked(folder: Path) -> dict:
@@ -193,22 +220,19 @@ def locked(folder: Path) -> dict:
 
 
 def runs(clone: Clone) -> dict[str, list]:
-    """The MLflow runs of the generator and of the finder."""
+    """The MLflow runs of the generator and of the finder, the newest first."""
     client, found = clone.client(), {}
     for network, ending in (("generator", "figures"), ("finder", "figures-finder")):
-        experiment = client.get_experiment_by_name(f"adversarial-posenet-{ending}")
-        place = [experiment.experiment_id] if experiment else []
-        found[network] = list(client.search_runs(place)) if place else []
+        if experiment := client.get_experiment_by_name(f"adversarial-posenet-{ending}"):
+            found[network] = list(client.search_runs([experiment.experiment_id]))
     return found
 
 
-def points(clone: Clone) -> Counter[tuple[str, int]]:
-    """How often each step of each curve is there, but for those of the machine and of the clock."""
-    client, found = clone.client(), Counter()
-    for some in runs(clone).values():
-        for run in some:
-            for name in run.data.metrics:
-                if not name.startswith("system/"):
-                    history = client.get_metric_history(run.info.run_id, name)
-                    found.update((name, point.step) for point in history)
+def points(clone: Clone, run: Run) -> Points:
+    """How often a run has each step of each of its curves, but for those of the machine."""
+    found = Counter()
+    for name in run.data.metrics:
+        if not name.startswith("system/"):
+            history = clone.client().get_metric_history(run.info.run_id, name)
+            found.update((name, point.step) for point in history)
     return found

@@ -1,65 +1,32 @@
 """Disks that are full: small file systems where a stage writes."""
 
+import re
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from faults.clone import LAST, WRITTEN, Clone, Reference, locked
+from disks import mountable, small_disk
+from faults.clone import WRITTEN, Clone, Reference, locked
 from faults.table import Table, require
 
 SHARES = (0.0, 0.4, 0.9)  # of the room that a stage needs
-PLACES = (  # (a folder on a small disk, the stage that writes there, its outputs there)
-    ("data", "download", ("dataset",)),
-    ("data", "cache", ("cache", "heatmaps.npz", "split.csv")),
-    ("checkpoints", "train", ()),
-    ("models", "train", ("generator.safetensors",)),
-    ("metrics", "train", ("learning_curve.csv", "validation.json", "validation_details.json")),
-    ("mlartifacts", "train", ()),
-    ("models", "finder", ("finder.safetensors",)),
-    ("models", "calibrate", ("judgement.json",)),
-    ("data", "evaluate", ("predictions.csv", "predictions_without_box.csv")),
-    ("metrics", "evaluate", ("test.json", "test_details.json", "pck_curve.csv")),
-    (".dvc/tmp", "train", ()),
+PLACES = (  # a folder on a small disk, and the stage that writes there
+    ("data", "download"),
+    ("data", "cache"),
+    ("checkpoints", "train"),
+    ("models", "train"),
+    ("metrics", "train"),
+    ("mlartifacts", "train"),
+    (".dvc/tmp/tracking", "train"),
+    ("models", "finder"),
+    ("models", "calibrate"),
+    ("data", "evaluate"),
+    ("metrics", "evaluate"),
 )
-OBSERVING = ("mlartifacts", ".dvc/tmp")  # full or not, the stage must succeed
+OBSERVING = ("mlartifacts", ".dvc/tmp/tracking")  # full or not, the stage must succeed
 UNKNOWN = 1000  # KiB of a place of which nothing is kept
-
-
-def mountable() -> str:
-    """Why no file system can be mounted here; empty where one can."""
-    if shutil.which("mount") is None:
-        return "there is no `mount`"
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", "/mnt"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return done.stderr.strip() or "mount failed"
-    subprocess.run(["umount", "/mnt"], check=True)
-    return ""
-
-
-@contextmanager
-def small_disk(folder: Path, kibibytes: int) -> Iterator[Path]:
-    """A file system of its own at a folder, with so much room; what was there lies in it, and comes
-    back."""
-    kept = folder.with_name(f"{folder.name}-kept")
-    if folder.exists():
-        folder.rename(kept)
-    folder.mkdir()
-    size = f"size={max(kibibytes, 4)}k"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(folder)], check=True)
-    try:
-        if kept.exists():
-            shutil.copytree(kept, folder, dirs_exist_ok=True)
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        folder.rmdir()
-        if kept.exists():
-            kept.rename(folder)
 
 
 def run(table: Table, reference: Reference, share: float) -> None:
@@ -70,29 +37,27 @@ def run(table: Table, reference: Reference, share: float) -> None:
         return
     every = [(*place, room) for room in SHARES for place in PLACES]
     chosen = every[:: max(round(1 / share), 1)]
-    for number, (place, stage, outputs, room) in enumerate(tqdm(chosen, "disks", unit=" disks")):
+    for number, (place, stage, room) in enumerate(tqdm(chosen, "disks", unit=" disks")):
         kind = f"disk full, {place} in {stage}"
-        table.attempt(
-            kind,
-            lambda n=number, p=place, s=stage, o=outputs, r=room: filled(reference, n, p, s, o, r),
-        )
+        table.attempt(kind, partial(filled, reference, number, place, stage, room))
 
 
-def filled(
-    reference: Reference, number: int, place: str, stage: str, outputs: tuple[str, ...], room: float
-) -> None:
+def filled(reference: Reference, number: int, place: str, stage: str, room: float) -> None:
     """Run a stage whose disk is too small; then with room again, to the same bytes."""
     with reference.clone(f"disk-{number}", done=True) as clone:
         folder = clone.folder / place
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        outputs = [clone.folder / each["path"] for each in reference.lock["stages"][stage]["outs"]]
+        here = [path for path in outputs if path.is_relative_to(folder)]
+        needed = sum(map(pages, here)) or UNKNOWN
+        for path in outputs:  # as DVC does, before the stage runs
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         if place == "mlartifacts":
             shutil.rmtree(folder)
             folder.mkdir()
             (clone.folder / "mlflow.db").unlink()
-        needed = sum(map(pages, [folder / name for name in outputs])) or UNKNOWN
-        others = pages(folder) - sum(map(pages, [folder / name for name in outputs]))
-        before = contents(clone, stage)
-        with small_disk(folder, others + int(room * needed)):
+        before = contents(clone)
+        with small_disk(folder, pages(folder) + 4 * int(room * needed / 4)):
             process = clone.start("dvc", "repro", "--single-item", "--force", stage)
             status = process.wait()
             said = clone.said
@@ -103,24 +68,23 @@ def filled(
                 sentences = [line for line in said.splitlines() if line.startswith("error: ")]
                 require(status != 0, "the stage succeeded on a disk that was full")
                 require(len(sentences) == 1, f"said {len(sentences)} sentences: {said[-400:]}")
-                require("No space left" in sentences[0], sentences[0])
-                left = clone.leftovers()
-                parts = [name for name in left if name.endswith((".part", ".old"))]
-                require(not parts, f"half written: {parts}")
-        require(contents(clone, stage) >= before, "files of other stages are gone")
+                full = re.search("no room is left|No space left", sentences[0])
+                require(full, f"not said to be full: {sentences[0]}")
+                left = [name for name in clone.leftovers() if name.endswith((".part", ".old"))]
+                require(not left, f"half written: {left}")
+        require(contents(clone) >= before, "files of other stages are gone")
         clone.run("dvc", "repro")
         require(locked(clone.folder) == reference.lock, "other bytes than undisturbed")
 
 
-def contents(clone: Clone, stage: str) -> set[Path]:
-    """All files that other stages than this made."""
-    made = {path for name in WRITTEN[:3] for path in (clone.folder / name).rglob("*")}
-    own = clone.folder / LAST[stage]
-    return {path for path in made if path.is_file() and not path.is_relative_to(own)}
+def contents(clone: Clone) -> set[Path]:
+    """All files that stages made."""
+    found = {path for name in WRITTEN[:3] for path in (clone.folder / name).rglob("*")}
+    return {path for path in found if path.is_file()}
 
 
 def pages(path: Path) -> int:
-    """KiB that a file or folder takes on such a disk: whole pages, and one for each folder."""
+    """KiB that a file, or a folder's files, take on such a disk: whole pages."""
     if path.is_dir():
-        return 4 + sum(map(pages, path.iterdir()))
+        return sum(map(pages, path.iterdir()))
     return 4 * -(-path.stat().st_size // 4096) if path.exists() else 0

@@ -5,13 +5,15 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, product
 
 import numpy as np
 import psutil
 from tqdm import tqdm
 
-from faults.clone import LAST, Clone, Reference
+from conftest import sh
+from faults.clone import LAST, PATIENCE, Clone, Reference, locked
 from faults.table import Lost, Table, require
 
 MOMENTS = ("at its start", "in its work", "while it writes", "at its end")
@@ -61,15 +63,19 @@ def run(table: Table, reference: Reference, share: float, rng: np.random.Generat
     for number, chain in enumerate(chains):
         with reference.clone(f"kills-{number}") as clone:
             for kill in chain:
-                table.attempt(kill.kind, lambda k=kill, c=clone: killed(c, reference, k, rng))
+                table.attempt(kill.kind, partial(killed, clone, reference, kill, rng))
                 bar.update()
-            ended = f"... {len(chains)} times to the end, then"
-            table.attempt(ended, lambda c=clone: finished(c, reference))
+            kind = f"... {len(chains)} times to the end, then"
+            table.attempt(kind, partial(finished, clone, reference, table))
+            if clone.mended:
+                table.count("DVC's own lock torn by a kill, and deleted by hand", clone.mended)
     bar.close()
+    aside(table, reference, share, rng)
 
 
 def killed(clone: Clone, reference: Reference, kill: Kill, rng: np.random.Generator) -> None:
     """Start the pipeline, kill something at a moment of a stage, and wait until nothing runs."""
+    clone.mend_dvc()
     process = clone.start("dvc", "repro", kill.stage)
     before = stamp(clone, kill.stage)
     stage = appeared(clone, process, kill.stage)
@@ -94,9 +100,13 @@ def killed(clone: Clone, reference: Reference, kill: Kill, rng: np.random.Genera
     clone.end()
 
 
-def appeared(clone: Clone, process: subprocess.Popen, stage: str) -> psutil.Process | None:
-    """The stage's process, once there; None where dvc ends without it."""
-    while process.poll() is None:
+def appeared(
+    clone: Clone, process: subprocess.Popen, stage: str, seconds: float = 0.0
+) -> psutil.Process | None:
+    """The stage's process, once there; None where dvc ends, and so many seconds pass, without
+    it."""
+    waited = time.monotonic() + seconds
+    while process.poll() is None or time.monotonic() < waited:
         if found := clone.processes(stage):
             return found[0]
         time.sleep(0.01)
@@ -136,7 +146,58 @@ def stamp(clone: Clone, stage: str) -> object:
         return None
 
 
-def finished(clone: Clone, reference: Reference) -> None:
+def finished(clone: Clone, reference: Reference, table: Table) -> None:
     """Let it run to its end: it must have made what an undisturbed one makes."""
     clone.run("dvc", "repro")
-    reference.check(clone)
+    if again := reference.check(clone):
+        table.count("trained again: DVC was killed between a stage's end and its record", again)
+
+
+def aside(table: Table, reference: Reference, share: float, rng: np.random.Generator) -> None:
+    """Kill trainings in DVC's temporary copies of the repository: of `dvc exp run --temp`, and of
+    the queue's worker. What they saved serves the next, and one run stands for all."""
+    times = max(round(share * 9), 1)
+    for way in ("exp run --temp", "queue start"):
+        with reference.clone(f"aside-{way.split()[0]}") as clone:
+            for name, number in zip(range(times), cycle(SIGNALS), strict=False):
+                kind = f"{number.name}, dvc {way}"
+                table.attempt(kind, partial(beside, clone, way, name, number, rng))
+            table.attempt(f"... dvc {way} to the end", partial(kept, clone, way, reference))
+
+
+def beside(
+    clone: Clone, way: str, name: int, number: signal.Signals, rng: np.random.Generator
+) -> None:
+    """Kill the training of an experiment that runs aside."""
+    process = experiment(clone, way, f"killed-{name}")
+    stage = appeared(clone, process, "train", PATIENCE)
+    require(stage, f"no training began: {clone.said[-300:]}")
+    time.sleep(rng.uniform(3, 12))
+    stage.send_signal(number)
+    process.wait()
+    clone.run("dvc", "queue", "stop", "--kill")
+    clone.end(60)
+
+
+def experiment(clone: Clone, way: str, name: str) -> subprocess.Popen:
+    """Begin an experiment, of the reference's parameters, aside."""
+    if way == "exp run --temp":
+        return clone.start("dvc", "exp", "run", "--temp", "--force", "--name", name)
+    clone.run("dvc", "exp", "run", "--queue", "--name", name)
+    return clone.start("dvc", "queue", "start")
+
+
+def kept(clone: Clone, way: str, reference: Reference) -> None:
+    """An experiment that is not killed ends as the reference did, by what the others left."""
+    process = experiment(clone, way, "whole")
+    require(process.wait(PATIENCE) == 0, f"it failed: {clone.said[-300:]}")
+    waited = time.monotonic() + PATIENCE
+    while "whole" not in sh(clone.folder, "dvc", "exp", "list", "--name-only").split():
+        require(time.monotonic() < waited, f"it did not end: {clone.said[-300:]}")
+        time.sleep(1)
+    clone.run("dvc", "queue", "stop", "--kill")
+    clone.end(60)
+    clone.run("dvc", "exp", "apply", "whole")
+    require(locked(clone.folder) == reference.lock, "other bytes than undisturbed")
+    reference.check_runs(clone)
+    require(not clone.leftovers(), f"left over: {clone.leftovers()}")

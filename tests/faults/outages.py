@@ -16,8 +16,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 import servers
-from faults.clone import STEPS, Clone, Reference, points, runs
-from faults.disk import small_disk
+from disks import small_disk
+from faults.clone import STEPS, Clone, Reference, runs
 from faults.table import Table, require
 
 TIMES = ("before", "during", "at the end", "in evaluate")
@@ -247,15 +247,9 @@ def wait_until(process: subprocess.Popen, clone: Clone, step: int) -> None:
 
 def check(clone: Clone, reference: Reference) -> None:
     """The store must hold the generator's training whole, once: points, files, the model."""
-    (run,) = runs(clone)["generator"] or [None]
-    require(run, "there is no run")
-    status, complete = run.info.status, run.data.tags.get("complete")
-    require(status == "FINISHED" and complete == "true", f"the run is {status}, {complete}")
-    network = {name for name, _ in reference.points if not name.startswith("finder/")}
-    wanted = {key: n for key, n in reference.points.items() if key[0] in network}
-    found = {key: n for key, n in points(clone).items() if key[0] in network}
-    require(found == wanted, f"{len(set(wanted) ^ set(found))} points differ")
-    client = clone.client()
+    again = reference.check_runs(clone)
+    require(not again, f"{again} runs more than trainings")
+    run, client = runs(clone)["generator"][0], clone.client()
     there = {item.path for item in client.list_artifacts(run.info.run_id)}
     for name in ("params.yaml", "pictures", "report.html"):
         require(name in there, f"{name} is missing among the artifacts")

@@ -20,14 +20,19 @@ class Table:
     notes: dict[str, str] = field(default_factory=dict)  # such as the time that an outage cost
 
     def attempt(self, kind: str, trial: Callable[[], object], times: int = 1) -> None:
-        """Count a trial, which stands for so many faults of a kind, and what it lost, if it raises
-        Lost."""
+        """Count a trial, which stands for some faults of a kind, and what it lost if it fails."""
         self.tried[kind] += times
         try:
             trial()
-        except Lost as error:
-            self.lost.setdefault(kind, []).append(str(error))
+        except Exception as error:  # noqa: BLE001  whatever is not as it should be
+            self.lost.setdefault(kind, []).append(
+                f"{error}" if isinstance(error, Lost) else repr(error)
+            )
             tqdm.write(f"LOST, {kind}: {error}")
+
+    def count(self, kind: str, times: int) -> None:
+        """Count what docs/reliability.md does not promise to prevent, and what loses nothing."""
+        self.tried[kind] += times
 
     @property
     def losses(self) -> int:
