@@ -92,8 +92,9 @@ def find(pose: Pose, image: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def read(path: Path) -> np.ndarray:
-    """The photograph (H, W, 3) RGB."""
-    image = cv2.imread(str(path))
+    """The photograph (H, W, 3) RGB, as it is stored: not turned by EXIF, as nothing of a data set
+    is."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise PipelineError(f"{path} cannot be read: run `dvc repro` first")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

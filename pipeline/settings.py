@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief, shown
 from pipeline.paths import PARAMS
 
 if TYPE_CHECKING:
@@ -28,10 +28,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=8, le=1024)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["auto", "bf16", "fp32"]
-Backbone = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]  # a name of timm's
+Backbone = Annotated[
+    str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$", max_length=64)
+]  # a name of timm's
 Channels = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
 FROM_A_LIST = Field(strict=False)  # YAML has no tuples
 Size = Annotated[float, Field(ge=0.25, le=4)]
+MOST = 20  # mistakes that are named
 
 
 class SettingsError(PipelineError):
@@ -143,7 +146,7 @@ class Train(_Group):
     discriminator_features: Annotated[list[Channels], Field(min_length=2, max_length=6)]
     batch: Batch
     steps: Count
-    input_sizes: Annotated[list[Side], Field(min_length=1)]
+    input_sizes: Annotated[list[Side], Field(min_length=1, max_length=64)]
     optimiser: Literal["muon", "adamw", "rmsprop"]
     learning_rate: Positive
     encoder_rate: Annotated[float, Field(ge=0, le=1)]
@@ -256,16 +259,18 @@ def load(path: Path | str = PARAMS) -> Settings:
     """
     try:
         # As DVC reads and writes it: YAML 1.2, where 1e-05 is a number.
-        values = YAML(typ="safe", pure=True).load(Path(path).read_text())
+        values = YAML(typ="safe", pure=True).load(Path(path).read_text("utf-8"))
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: no such file; run this from the root of the repository"
         ) from None
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{path}: not YAML: {error}") from None
+    except (YAMLError, ValueError, OSError) as error:  # a number of 5,000 digits is a ValueError
+        raise SettingsError(f"{path}: not YAML: {_reason(error)}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: not YAML that is read: nested too deeply") from None
     if not isinstance(values, dict):
         raise SettingsError(
-            f"{path}: expected the groups {', '.join(Settings.model_fields)}; found {values!r}"
+            f"{path}: expected the groups {', '.join(Settings.model_fields)}; found {shown(values)}"
         )
     return check(values, str(path))
 
@@ -276,11 +281,13 @@ def check(values: object, source: str) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         lines = [_explain(detail) for detail in error.errors()]
+        if len(lines) > MOST:
+            lines[MOST:] = [f"{len(lines) - MOST} more mistakes"]
         raise SettingsError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
 def _explain(detail: Mapping[str, Any]) -> str:
-    path = [str(part) for part in detail["loc"] if not str(part).startswith("literal[")]
+    path = [brief(part) for part in detail["loc"] if not str(part).startswith("literal[")]
     key = ".".join(path)
     if detail["type"] == "extra_forbidden":
         group = Settings.model_fields.get(path[0]) if len(path) > 1 else None
@@ -293,10 +300,19 @@ def _explain(detail: Mapping[str, Any]) -> str:
     if detail["type"] in ("float_type", "int_type") and _reads_as_number(detail["input"]):
         said += ", without quotes"
     return (
-        f"{key} = {detail['input']!r}: {said}"
+        f"{key} = {shown(detail['input'])}: {said}"
         if detail["type"] != "value_error"
         else f"{key}: {said}".lstrip(": ")
     )
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, and where, in one line."""
+    if not isinstance(error, MarkedYAMLError):
+        return brief(error)
+    said = brief(": ".join(filter(None, (error.context, error.problem))))
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}" if mark else said
 
 
 def _reads_as_number(value: object) -> bool:

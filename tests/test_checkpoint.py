@@ -128,9 +128,29 @@ def test_a_file_that_is_not_of_this_pipeline_is_named(path, read, case):
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("said", ["{}", '{"model": {}, "cache": {}}', "3", json.dumps(SETTINGS)])
+HUGE = {"features": [4096] * 6, "stacks": 16}  # of which no memory holds the weights
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("{}", '{"model": {}, "cache": {}}', "3", json.dumps(SETTINGS), "[" * 5000, "x" * 5000),
+        json.dumps(SETTINGS | {"model": SETTINGS["model"] | {"encoder": "none_that_timm_knows"}}),
+        json.dumps(SETTINGS | {"model": SETTINGS["model"] | HUGE}),
+    ],
+    ids=["empty", "empty groups", "3", "other weights", "deep", "text", "no backbone", "huge"],
+)
 def test_weights_of_another_version_are_refused_in_one_sentence(said, tmp_path):
     other = tmp_path / "other.safetensors"
     save_file({"w": torch.zeros(2)}, other, metadata={"settings": said})
-    with pytest.raises(checkpoint.WeightsError, match="other.safetensors: [^\n]*$"):
+    with pytest.raises(checkpoint.WeightsError, match="other.safetensors: [^\n]*$") as error:
+        checkpoint.load(other)
+    assert len(str(error.value)) < 600
+
+
+def test_settings_that_ask_for_far_more_weights_than_there_are_do_not_fill_the_memory(tmp_path):
+    other = tmp_path / "other.safetensors"
+    settings = SETTINGS | {"model": SETTINGS["model"] | HUGE}
+    save_file({"w": torch.zeros(2)}, other, metadata={"settings": json.dumps(settings)})
+    with pytest.raises(checkpoint.WeightsError, match="ask for far more weights than it has"):
         checkpoint.load(other)

@@ -18,7 +18,9 @@ from pipeline.data.crops import crop
 from pipeline.data.split import difference_hash
 from pipeline.data.storage import DataError
 from pipeline.geometry import transform
+from pipeline.mosaics.album import Album
 from pipeline.networks import heatmaps
+from pipeline.photographs.reading import read
 
 SIZES = [(200, 150), (60, 90), (400, 300), (128, 128), (90, 60), (240, 320)]  # width, height
 COUNT = len(SIZES)
@@ -235,7 +237,7 @@ def test_all_unreadable_photographs_are_listed_and_nothing_is_left(copy, tmp_pat
     with pytest.raises(DataError) as error:
         storage.build(copy, tmp_path / "cache", GEOMETRY, workers=2)
     first, *lines = str(error.value).splitlines()
-    assert first == "3 photographs cannot be used:"
+    assert first == f"{copy}: 3 photographs cannot be used:"
     assert [line.split(": ")[0] for line in lines] == [
         str(images / f"im0000{n}.jpg") for n in (1, 4, 6)
     ]
@@ -249,7 +251,7 @@ def test_people_none_of_whose_joints_lies_in_their_photograph_are_listed(copy, t
     with pytest.raises(DataError) as error:
         storage.build(copy, tmp_path / "cache", GEOMETRY, workers=1)
     first, *lines = str(error.value).splitlines()
-    assert first == "2 photographs cannot be used:" and "im00002.jpg: of " in lines[0]
+    assert first == f"{copy}: 2 photographs cannot be used:" and "im00002.jpg: of " in lines[0]
     assert lines[1].endswith("no joint lies in it") and files(tmp_path / "cache") == []
 
 
@@ -277,9 +279,38 @@ def test_photographs_without_an_annotated_joint_are_named(places, tmp_path):
     flags = np.ones((COUNT, 14))
     flags[[1, 4]] = 0
     write(tmp_path / "set", places, flags)
-    with pytest.raises(DataError, match="no joint is annotated in im00002.jpg, im00005.jpg"):
+    with pytest.raises(DataError, match="no joint is annotated in im00002.jpg, im00005.jpg$"):
         storage.build(tmp_path / "set", tmp_path / "cache", GEOMETRY, workers=1)
     assert files(tmp_path / "cache") == []
+
+
+def test_of_many_photographs_without_an_annotated_joint_ten_are_named(tmp_path):
+    (tmp_path / "images").mkdir()
+    for number in range(1, 15):
+        (tmp_path / f"images/im{number:05d}.jpg").touch()
+    savemat(tmp_path / "joints.mat", {"joints": np.zeros((14, 3, 14))})
+    with pytest.raises(DataError, match="im00001.jpg, .*, im00010.jpg and 4 more$"):
+        storage.build(tmp_path, tmp_path / "cache", GEOMETRY, workers=1)
+
+
+def test_photographs_of_a_data_set_are_taken_as_they_are_stored(copy, built, tmp_path):
+    """The annotations are of the stored pixels, whatever a camera's orientation is said to be."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise is asked for
+    for path in (copy / "images").iterdir():
+        content = path.read_bytes()
+        said = exif.tobytes()
+        marker = b"\xff\xe1" + (len(said) + 2).to_bytes(2, "big") + said
+        path.write_bytes(content[:2] + marker + content[2:])
+        with Image.open(path) as image:
+            assert image.getexif()[0x0112] == 6
+    storage.build(copy, tmp_path / "cache", GEOMETRY, workers=1)
+    for name in ("crops.npy", "people.npz"):
+        assert (tmp_path / "cache" / name).read_bytes() == (built[0] / name).read_bytes()
+    everybody = np.arange(COUNT)
+    sizes = [image.shape[1::-1] for image in Album.read(copy, everybody).images]
+    assert sizes == SIZES
+    assert read(copy / "images/im00001.jpg").shape[1::-1] == SIZES[0][::-1]  # which `predict` turns
 
 
 def test_loaded_crops_are_read_from_disk_when_they_are_used_and_never_written(built):

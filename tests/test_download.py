@@ -365,6 +365,41 @@ def test_a_member_that_would_fill_the_disk_is_refused(tmp_path, fetch, monkeypat
     assert not (tmp_path / "data" / "dataset").exists()
 
 
+def test_members_that_would_fill_the_disk_together_are_refused(tmp_path, fetch, monkeypatch):
+    monkeypatch.setattr(lspet, "MOST", 500_000)  # the five have 605,000
+    (tmp_path / "large.zip").write_bytes(GOOD)
+    with pytest.raises(DownloadError, match="read so far has .*, expected at most 500,000"):
+        fetch(archive=str(tmp_path / "large.zip"))
+    assert not (tmp_path / "data" / "dataset").exists()
+
+
+def test_a_large_file_of_a_folder_is_refused_unread(tmp_path, fetch):
+    for name, content in FILES.items():
+        (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / name).write_bytes(content)
+    with (tmp_path / "copy" / IMAGE).open("wb") as file:
+        file.truncate(2**40)  # of which the disk holds nothing
+    with pytest.raises(DownloadError, match=f"{IMAGE} has 1,099,511,627,776 bytes, expected at"):
+        fetch(archive=str(tmp_path / "copy"))
+
+
+def test_a_pipe_or_a_device_in_place_of_the_archive_is_not_read(tmp_path, fetch):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (str(tmp_path / "pipe"), "/dev/zero"):
+        with pytest.raises(DownloadError, match=f"{place}: neither a file nor a folder"):
+            fetch(archive=place)
+
+
+@pytest.mark.parametrize(
+    "name", ["images/im\x1b[2J.jpg", "images/im\nerror.jpg", "images/im" + "x" * 60_000 + ".jpg"]
+)
+def test_a_members_name_is_repeated_in_one_printable_line(tmp_path, fetch, name):
+    (tmp_path / "odd.zip").write_bytes(zipped(FILES | {name: b"-"}))
+    with pytest.raises(DownloadError, match="1 are not in the data set: images/im") as error:
+        fetch(archive=str(tmp_path / "odd.zip"))
+    assert str(error.value).isprintable() and len(str(error.value)) < 600
+
+
 def without(name: str) -> dict[str, bytes]:
     return {key: value for key, value in FILES.items() if key != name}
 

@@ -7,9 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 import oracle
 import untrained
@@ -21,8 +23,10 @@ from pipeline.finding.finder import Finder
 from pipeline.finding.views import find, view
 from pipeline.networks import checkpoint
 from pipeline.networks.estimator import CropEstimator
-from pipeline.photographs.onnx_file import OnnxEstimator, OnnxFinder
+from pipeline.photographs.onnx_file import OnnxError, OnnxEstimator, OnnxFinder
 from pipeline.skeleton import JOINTS
+
+SIDE = -1  # stands for that of a network's input
 
 
 def command(folder: Path, onnx: str) -> int:
@@ -163,3 +167,74 @@ def test_what_is_missing_beside_the_weights_is_named(tmp_path, capsys):
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("error: finder.safetensors: no weights there")
     assert not (tmp_path / "there").exists()
+
+
+def other_network(path: Path, shape: list, kind: int = TensorProto.FLOAT) -> None:
+    """In place of an exported file: one that says it is ours, but hands on what it is given."""
+    exported = onnx.load(path)
+    outputs = [each.name for each in exported.graph.output]
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["images"], [each]) for each in outputs],
+        "other",
+        [helper.make_tensor_value_info("images", kind, shape)],
+        [helper.make_tensor_value_info(each, kind, None) for each in outputs],
+    )
+    version = [helper.make_opsetid("", 18)]
+    other = helper.make_model(graph, opset_imports=version, ir_version=9)
+    other.metadata_props.extend(exported.metadata_props)
+    onnx.save(other, path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "said"),
+    [
+        (["batch", 3, SIDE, SIDE], TensorProto.FLOAT, "its {} are not finite numbers of shape"),
+        ([1, 3, SIDE, SIDE], TensorProto.FLOAT, "it does not run: "),
+        (["batch", 3, SIDE, SIDE], TensorProto.UINT8, r"it takes .*\(uint8\).*; expected "),
+        (["batch", 3, 48, 48], TensorProto.FLOAT, r"it takes .* 48, 48.*; expected "),
+        (["batch"], TensorProto.FLOAT, "it takes "),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "kind_of", "first", "side"),
+    [
+        ("joints.onnx", OnnxEstimator, "points", 32),
+        ("finder.onnx", OnnxFinder, "centres", 64),
+    ],
+)
+def test_a_network_of_other_inputs_or_outputs_is_refused_where_it_is_opened(
+    folder, tmp_path, shape, kind, said, name, kind_of, first, side
+):
+    path = Path(shutil.copy(folder / "there" / name, tmp_path))
+    kind_of(path)
+    other_network(path, [side if each == SIDE else each for each in shape], kind)
+    with pytest.raises(OnnxError, match=f"{name}: not a .* of this pipeline: {said.format(first)}"):
+        kind_of(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ({"cache": {"box": 1e9}}, "box"),
+        ({"cache": {"margin": float("nan")}}, "margin"),
+        ({"cache": {"box": "1.25"}}, "not supported between"),
+        ({"cache": {"input_size": 10**400}}, "it takes"),
+        ({"cache": None}, "not subscriptable"),
+        ("[" * 5000, "maximum recursion depth"),
+    ],
+)
+def test_an_exported_network_that_says_other_things_of_itself_is_refused(
+    folder, tmp_path, said, name
+):
+    path = Path(shutil.copy(folder / "there/joints.onnx", tmp_path))
+    model = onnx.load(path)
+    (fact,) = (each for each in model.metadata_props if each.key == "settings")
+    if isinstance(said, dict):
+        settings = json.loads(fact.value)
+        group = said["cache"]
+        said = json.dumps(settings | {"cache": group and settings["cache"] | group})
+    fact.value = said
+    onnx.save(model, path)
+    with pytest.raises(OnnxError, match=f"joints.onnx: not a generator .*{name}") as error:
+        OnnxEstimator(path)
+    assert len(str(error.value)) < 600

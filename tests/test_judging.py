@@ -49,6 +49,10 @@ def test_a_judgement_is_read_as_it_was_written(tmp_path):
         (json.dumps(VALUES | {"bias": True}), "bias is True; expected a number"),
         (json.dumps(VALUES | {"bias": float("nan")}), "bias is nan; expected a number"),
         (json.dumps(VALUES | {"outside": float("inf")}), "outside is inf; expected a number"),
+        (json.dumps(VALUES | {"outside": 1e308}), "outside is 1e.308; expected a number, of 1,000"),
+        (json.dumps(VALUES | {"bias": -(10**400)}), "bias is -1000.*; expected a number, of 1,000"),
+        (json.dumps({"x" * 5000: 1}), "found {'xxx"),
+        ("[" * 20_000, "no judgement of people: maximum recursion depth"),
     ],
 )
 def test_a_file_that_is_no_judgement_is_refused_in_one_sentence(tmp_path, content, said):
@@ -57,6 +61,14 @@ def test_a_file_that_is_no_judgement_is_refused_in_one_sentence(tmp_path, conten
     with pytest.raises(JudgementError, match=said) as error:
         Judgement.load(path)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_steepest_judgement_has_scores_of_0_and_1():
+    steep = replace(JUDGEMENT, bias=0.0, centre=1e6, joints=1e6)
+    scores = steep.score(np.array([0.0, 1.0]), np.array([[0.0] * 14, [1.0] * 14]))
+    assert scores.tolist() == [0.0, 1.0]
 
 
 def test_a_file_that_is_missing_is_named(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.photographs import reading
-from pipeline.photographs.reading import PhotographError, read
+from pipeline.photographs.reading import PhotographError, is_photograph, read
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -127,6 +127,42 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
     for content in (whole, whole[:60]):  # of the second there is nothing to decode
         with pytest.raises(PhotographError, match="32 x 16 pixels; at most 511"):
             read(content)
+
+
+def test_a_side_that_no_jpeg_can_have_is_refused():
+    """Its overlay could not be written."""
+    for size in ((65_501, 1), (1, 65_501)):
+        with pytest.raises(PhotographError, match="at most 65,500 in a row or a column are read"):
+            read(encoded(Image.new("L", size), "PNG"))
+    assert read(encoded(Image.new("L", (65_500, 1)), "PNG")).shape == (1, 65_500, 3)
+
+
+def test_far_too_many_pixels_are_said_to_be_that_by_every_kind():
+    """Of some Pillow itself refuses as many."""
+    with pytest.raises(PhotographError, match="far more pixels than the 50,000,000 that are read"):
+        read(b"P6 60000 60000 255 ")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_where_exif_cannot_be_read_the_photograph_is_taken_as_it_is_stored(kind, caplog):
+    content = encoded(halves(), kind, exif=b"Exif\x00\x00no EXIF", quality=95)
+    assert_colours(read(content), RED, BLUE, tolerance=4)
+    said = [record.getMessage() for record in caplog.records]
+    unread = "warning: a photograph: its EXIF cannot be read; it is taken as it is stored"
+    assert said == ([] if kind == "JPEG" else [unread])  # of a JPEG Pillow tells nobody
+
+
+def test_what_a_library_says_in_several_lines_becomes_one():
+    content = encoded(halves().resize((64, 64)), "HEIF")
+    with pytest.raises(PhotographError, match="cannot be read: ") as error:
+        read(content[:-20])
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("content", [b"P6 8p 80 255 ", b"", b"text", b"\xff\xd8\xff"])
+def test_what_begins_like_a_photograph_but_is_none_is_none(content, tmp_path):
+    (tmp_path / "without suffix").write_bytes(content)
+    assert not is_photograph(tmp_path / "without suffix")
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path):

@@ -306,6 +306,35 @@ def test_boxes_that_cannot_be_used_are_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_of_many_rows_of_nobodys_some_are_named_and_none_at_length(model, tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    rows = ["a.png,1,2,9,9", "x" * 5000 + ",1,2,3,4", "b\x1b[2J.png,1,2,3,4"]
+    rows += ["none.png,1,2,3,4"] * 3000
+    (tmp_path / "boxes.csv").write_text("\n".join(["image,x,y,width,height", *rows]))
+    words = tmp_path / "a.png", "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.csv"
+    said = predict(model, *words, status=1)
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 11 and errors[-1].endswith("nor are 2,992 more rows'")
+    assert all(len(line) < 600 and line.isprintable() for line in errors)
+    assert (tmp_path / "out/a.png.json").exists()
+
+
+def test_a_photograph_too_long_to_be_drawn_costs_its_neighbours_nothing(model, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, size in (("a.png", (20, 20)), ("b.png", (2, 66_000)), ("c.png", (20, 20))):
+        Image.new("RGB", size).save(folder / name)
+    Image.new("1", (10_000, 10_000)).save(folder / "d.png")  # of which Pillow warns
+    (folder / "no suffix").write_bytes(b"P6 8p 80 255 ")  # over which Pillow stumbles
+    said = program(model, folder, "--out", tmp_path / "out", status=1)
+    assert (
+        "2 of 4 photographs" in said
+        and "Warning" not in said
+        and "left out, neither photographs nor films: 1 " in said
+    )
+    assert "b.png: 2 x 66000 pixels; at most 65,500 in a row or a column are read" in said
+
+
 def test_a_box_beyond_the_photograph_or_far_larger_is_a_failure_of_that_photograph(model, tmp_path):
     for name in ("a.png", "b.png", "c.png"):
         Image.new("RGB", (20, 30)).save(tmp_path / name)

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
 
 import mlflow
@@ -17,12 +16,10 @@ import requests
 import torch
 from PIL import Image
 
-import servers
-import untrained
+import served
 from conftest import ROOT
 from pipeline.commands.serving import EXPECTED
 from pipeline.figures import drawn_people
-from pipeline.files import digest
 from pipeline.networks import checkpoint
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.people import described
@@ -32,35 +29,13 @@ from pipeline.tracking import registry
 from pipeline.tracking.outbox import Refused
 from pipeline.tracking.recording import evaluation_run, training_run
 from pipeline.tracking.run import PACKAGE
-
-NAME = "adversarial-posenet-lspet"
-PEOPLE = np.zeros((3, 14, 2))
+from served import NAME, PEOPLE, ask, encoded, keep
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A store of its own with one registered model, in a folder that stages run in."""
-    folder = tmp_path_factory.mktemp("store")
-    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    (folder / "data").mkdir()
-    (folder / "data/split.csv").write_text("image,group,part\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        untrained.write(folder)
-        untrained.write_finder(folder)
-        keep(folder, 0.5)
-        yield folder
-
-
-def keep(folder: Path, score: float | None, originals: np.ndarray = PEOPLE) -> None:
-    settings, tags = load(ROOT / "params.yaml"), {"fingerprint": "a"}
-    with training_run(settings, tags=tags, resumed=False) as run:
-        measured = {"pck_0.2": {"mean": score}}
-        path = folder / "generator.safetensors"
-        registry.keep(run, path, checkpoint.read_settings(path), measured, originals)
-        run.tag("model.sha256", digest(path))
+    with served.store(tmp_path_factory.mktemp("store")) as store:
+        yield store
 
 
 def champion() -> int:
@@ -134,25 +109,13 @@ def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(sto
 
 @pytest.fixture(scope="module")
 def serving(store):
-    words = ("models", "serve", "-m", f"models:/{NAME}@champion", "--env-manager", "local")
-    log = store / "server.log"
-    with servers.running(*words, folder=store, log=log, ready="/ping") as running:
+    with served.serving(store) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def server(serving) -> str:
     return serving[0]
-
-
-def encoded(image: Image.Image, kind: str = "PNG") -> str:
-    file = BytesIO()
-    image.save(file, kind)
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def ask(server: str, *photographs: dict, timeout: float = 60) -> requests.Response:
-    return requests.post(f"{server}/invocations", json={"inputs": photographs}, timeout=timeout)
 
 
 def test_200_requests_from_8_clients_have_the_right_joints(server, store):

@@ -244,11 +244,36 @@ def test_what_would_fail_hours_later_is_refused_at_once(group, changes, said):
     assert said in str(error.value) and str(error.value).count("\n") == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"- 1\n", b"\xff\xfe\x00"])
-def test_a_file_without_settings_is_refused_in_one_sentence(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "found None"),
+        (b"- 1\n", r"found \[1\]"),
+        (b"\xff\xfe\x00", "not YAML: 'utf-8' codec can't decode byte 0xff"),
+        (b"data: 1\ndata: 2\n", 'line 2, column 1: .*: found duplicate key "data"'),
+        (b"data:\n\tname: 1\n", "line 2, column 1: .*: found character"),
+        (b"data: 1\n---\ndata: 1\n", "line 2, column 1: expected a single document"),
+        (b"\x00", "not YAML: unacceptable character"),
+        (b"[" * 3000, "nested too deeply"),
+        (b"data: 1" + b"0" * 5000, "not YAML: Exceeds the limit"),
+        (b'"' + b"x" * 99_999 + b'"', "found 'xxx"),
+    ],
+)
+def test_a_file_without_settings_is_refused_in_one_sentence(content, said, tmp_path):
     (tmp_path / "params.yaml").write_bytes(content)
-    with pytest.raises(SettingsError, match="params.yaml: "):
+    with pytest.raises(SettingsError, match=f"params.yaml: .*{said}") as error:
         load(tmp_path / "params.yaml")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+def test_what_is_long_is_not_repeated_and_of_many_mistakes_some_are_named(values):
+    (line,) = complaints(changed(values, train__alpha="x" * 5000))
+    assert line.startswith("train.alpha = 'xxx") and len(line) < 400
+    values["train"]["x" * 5000 + "\x1b\n"] = 1
+    (line,) = complaints(values)
+    assert line.startswith("train.xxx") and line.isprintable() and len(line) < 1000
+    lines = complaints({f"group{k}": 1 for k in range(100)})
+    assert len(lines) == 21 and lines[-1] == "88 more mistakes"  # eight groups are missing, too
 
 
 @pytest.mark.parametrize("name", ["quickstart.args", "gpu.args", "hourglass.args"])

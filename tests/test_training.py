@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from math import cos, pi
 from pathlib import Path
@@ -609,6 +610,66 @@ def test_a_saved_training_with_a_part_missing_is_refused(tmp_path, part):
     torch.save(saved, path)
     with pytest.raises(TrainingError, match=r"saved\.pt: not a saved training"):
         TrainingState(tiny(), CPU).restore(path, 100)
+
+
+@pytest.fixture
+def saved(tmp_path) -> Path:
+    path = tmp_path / "saved.pt"
+    TrainingState(tiny(), CPU).save(path)
+    return path
+
+
+def test_a_saved_training_of_which_a_bit_was_lost_is_refused(saved):
+    """It would go on, to other weights."""
+    with zipfile.ZipFile(saved) as archive:
+        tensors = [each for each in archive.infolist() if "/data/" in each.filename]
+        largest = archive.read(max(tensors, key=lambda each: each.file_size))
+    content = bytearray(saved.read_bytes())
+    content[content.index(largest) + len(largest) // 2] ^= 1
+    saved.write_bytes(content)
+    assert torch.load(saved, weights_only=True)  # which sees nothing
+    with pytest.raises(TrainingError, match=r"saved\.pt: not a saved training.* is damaged"):
+        TrainingState(tiny(), CPU).restore(saved, 100)
+
+
+class Code:
+    """What runs where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_the_code_in_a_pickle_is_not_run_and_nobody_is_advised_to_run_it(saved, tmp_path):
+    mark = tmp_path / "ran"
+    torch.save(torch.load(saved, weights_only=True) | {"history": Code(mark)}, saved)
+    with pytest.raises(TrainingError, match="holds other things than tensors and numbers") as error:
+        TrainingState(tiny(), CPU).restore(saved, 100)
+    assert not mark.exists() and "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"history": each} for each in ({"step": 1}, [5], "text", None)),
+        *({"recent": each} for each in ([5], [{"loss": "text"}])),
+    ],
+)
+def test_a_saved_training_with_another_curve_is_refused(saved, changes):
+    torch.save(torch.load(saved, weights_only=True) | changes, saved)
+    with pytest.raises(TrainingError, match=r"saved\.pt: not a saved training"):
+        TrainingState(tiny(), CPU).restore(saved, 100)
+
+
+@pytest.mark.parametrize("network", ["generator", "pose", "confidence", "averaged"])
+def test_a_saved_training_with_weights_that_are_not_finite_is_refused(saved, network):
+    content = torch.load(saved, weights_only=True)
+    next(each for each in content[network].values() if each.ndim == 4).fill_(float("nan"))
+    torch.save(content, saved)
+    with pytest.raises(TrainingError, match=r"saved\.pt: .*weights that are not finite"):
+        TrainingState(tiny(), CPU).restore(saved, 100)
 
 
 def test_the_saved_training_is_whole_at_any_moment(tmp_path, monkeypatch):

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from pipeline.commands.gathering import File
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief
 from pipeline.photographs.people import Box, BoxError
 
 COLUMNS = ("image", *Box._fields)
+NAMED = 10  # rows, or photographs, of many that are said to be wrong
 
 
 class Row(NamedTuple):
@@ -41,7 +42,7 @@ def read(path: Path) -> list[Row]:
             header = next(table, [])
             rows = [(table.line_num, cells) for cells in table if cells]
     except (OSError, ValueError, csv.Error) as error:
-        raise PipelineError(f"{path}: cannot be read as CSV: {error}") from None
+        raise PipelineError(f"{path}: cannot be read as CSV: {brief(error)}") from None
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise PipelineError(
@@ -67,7 +68,7 @@ def _row(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> 
     except (ValueError, BoxError):
         raise PipelineError(
             f"{path}, line {line}: expected numbers, width and height above 0; found"
-            f" {', '.join(values)}"
+            f" {brief(', '.join(values))}"
         ) from None
     return Row(line, image, box)
 
@@ -91,18 +92,21 @@ def given(path: Path, rows: Sequence[Row], files: Sequence[File]) -> Given:
     for line, image, box in rows:
         named = whole.get(_plain(image)) or alone.get(_plain(image)) or {}
         if len(named) > 1:
+            some = ", ".join(str(file.name) for file in list(named.values())[:NAMED])
             raise PipelineError(
-                f"{path}, line {line}: {image} is the name of {len(named)} photographs; write one"
-                f" of {', '.join(str(file.name) for file in named.values())}"
+                f"{path}, line {line}: {brief(image)} is the name of {len(named)} photographs;"
+                f" write one of {some}{', ...' if len(named) > NAMED else ''}"
             )
         if not named:
             unmatched.append(
-                f"{path}, line {line}: {image} is none of the {len(files)} photographs"
+                f"{path}, line {line}: {brief(image)} is none of the {len(files)} photographs"
             )
         for owner in named:
             boxes.setdefault(owner, []).append(box)
     if not boxes:
         raise PipelineError(f"{path}: the column image names none of the {len(files)} photographs")
+    if len(unmatched) > NAMED:
+        unmatched[NAMED:] = [f"{path}: nor are {len(unmatched) - NAMED:,} more rows'"]
     return Given(boxes, unmatched)
 
 

@@ -2,7 +2,8 @@
 
     python -m pipeline lsp FOLDER
 
-FOLDER holds LSP's images/ and joints.mat.
+FOLDER holds LSP's images/ and joints.mat; its photographs are taken as they are stored, whatever
+orientation EXIF says.
 """
 
 import argparse

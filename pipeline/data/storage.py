@@ -31,6 +31,8 @@ def build(
 ) -> np.ndarray:
     """Write the crops of a data set in LSPet's layout to `folder`: crops.npy and people.npz.
 
+    Photographs are taken as they are stored, as the annotations have them: EXIF's orientation is
+    not looked at, here or by anything that measures on a data set.
     Returns the photographs' difference hashes (N, 256) bool. The bytes do not depend on the number
     of workers. Raises DataError listing all unreadable photographs, or that their number is not the
     annotations'; nothing is left behind then.
@@ -44,9 +46,9 @@ def build(
         )
     bare = np.flatnonzero(~annotated.any(axis=1))
     if len(bare):
-        raise DataError(
-            f"{dataset}: no joint is annotated in {', '.join(paths[i].name for i in bare)}"
-        )
+        more = f" and {len(bare) - 10:,} more" if len(bare) > 10 else ""
+        some = ", ".join(paths[i].name for i in bare[:10])
+        raise DataError(f"{dataset}: no joint is annotated in {some}{more}")
     size = geometry.stored_size
     corners, sides = geometry.pixel_boxes(points)
     affines = geometry.crop_affines(corners, sides)
@@ -87,7 +89,9 @@ def build(
                 wrong += errors
                 bar.update(min(CHUNK, len(paths) - bar.n))
         if wrong:
-            raise DataError("\n".join([f"{len(wrong)} photographs cannot be used:", *wrong]))
+            raise DataError(
+                "\n".join([f"{dataset}: {len(wrong):,} photographs cannot be used:", *wrong])
+            )
         np.savez(
             part / "people.npz",
             points=transform(invert(affines), points).astype(np.float32),

@@ -21,7 +21,8 @@ class Album:
 
     @classmethod
     def read(cls, dataset: Path, indices: np.ndarray) -> "Album":
-        """Some photographs of a data set in LSPet's layout, which the cache stage has read."""
+        """Some photographs of a data set in LSPet's layout, which the cache stage has read; as they
+        are stored, as the annotations have them: EXIF's orientation is not looked at."""
         joints, files = load_annotations(dataset / "joints.mat").points, image_paths(dataset)
 
         def decode(index: int) -> np.ndarray:

@@ -1,15 +1,17 @@
 """The file of a trained network: safetensors, with the settings that made it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief
 from pipeline.files import written_whole
 from pipeline.geometry import Geometry
 from pipeline.networks.generator import Generator
@@ -17,6 +19,9 @@ from pipeline.settings import Cache, Model
 
 # What version 0.2 did not yet write into its weights' settings.
 BEFORE_ENCODERS = {"encoder": "hourglass", "pretrained": False}
+
+# A backbone is made more than once, and with more levels, before it is what it shall be.
+SPARE, WITHIN = 10**7, 2  # weights; weights a byte of a file, of four bytes a weight
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -48,8 +53,8 @@ def read_settings(path: Path) -> dict:
         raise WeightsError(
             f"{path}: no weights there; `dvc pull {path}` brings the committed ones"
         ) from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise WeightsError(f"{path}: not weights of this pipeline: {error}") from None
+    except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
+        raise WeightsError(f"{path}: not weights of this pipeline: {brief(error)}") from None
 
 
 def load(path: Path) -> tuple[Generator, Geometry, dict]:
@@ -75,14 +80,34 @@ def restored(path: Path, build: Callable[[dict], Network]) -> tuple[Network, dic
     """
     settings = read_settings(path)
     try:
-        network = build(settings)
+        with _at_most(SPARE + WITHIN * path.stat().st_size):
+            network = build(settings)
         network.load_state_dict(load_file(path))
         if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
             raise ValueError("there are weights that are not finite")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, PipelineError) as error:
         # Another version's or program's, or of another network.
-        reason = str(error).partition("\n")[0]
         raise WeightsError(
-            f"{path}: its settings and weights do not make a network of this version: {reason}"
+            f"{path}: its settings and weights do not make a network of this version:"
+            f" {brief(error)}"
         ) from None
     return network.eval(), settings
+
+
+@contextmanager
+def _at_most(numbers: int) -> Iterator[None]:
+    """Build no network of more weights than this. Raises ValueError where one is begun: what a
+    file's settings ask for may be more than any memory holds."""
+    left = numbers
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal left
+        left -= parameter.numel() if parameter is not None else 0
+        if left < 0:
+            raise ValueError("its settings ask for far more weights than it has")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import paths
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief, shown
 from pipeline.files import written_whole
 
 EDGE = 1e-4  # a peak's odds are those of a value this far from 0 and from 1
+LARGEST = 1e6  # of a value; what is chosen on photographs is far below
 
 
 class JudgementError(PipelineError):
@@ -40,21 +41,25 @@ class Judgement:
         """Raises JudgementError where a value is no number."""
         for name, value in asdict(self).items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not np.isfinite(value):
-                raise JudgementError(f"judgement: {name} is {value!r}; expected a number")
+            if not (number and abs(value) <= LARGEST):  # which nothing holds of NaN
+                raise JudgementError(
+                    f"judgement: {name} is {shown(value)}; expected a number, of {LARGEST:,.0f} at"
+                    " most"
+                )
 
     def score(self, centres: np.ndarray, peaks: np.ndarray) -> np.ndarray:
         """How likely K boxes are people's (K,), from the finder's peaks (K,) and the joints' (K,
         14)."""
         centre, joints = features(centres, peaks).T
-        return 1 / (1 + np.exp(-(self.bias + self.centre * centre + self.joints * joints)))
+        with np.errstate(over="ignore"):  # one over infinity is 0
+            return 1 / (1 + np.exp(-(self.bias + self.centre * centre + self.joints * joints)))
 
     @classmethod
     def of(cls, values: object) -> "Judgement":
         """That of plain values. Raises JudgementError."""
         wanted = list(cls.__dataclass_fields__)
         if not isinstance(values, Mapping) or sorted(values) != sorted(wanted):
-            raise JudgementError(f"judgement: expected {', '.join(wanted)}; found {values!r}")
+            raise JudgementError(f"judgement: expected {', '.join(wanted)}; found {shown(values)}")
         return cls(**values)
 
     @classmethod
@@ -66,8 +71,8 @@ class Judgement:
             raise JudgementError(
                 f"{path}: no such file; it belongs beside the weights, and comes with the clone"
             ) from None
-        except (ValueError, JudgementError) as error:
-            raise JudgementError(f"{path}: no judgement of people: {error}") from None
+        except (ValueError, RecursionError, JudgementError) as error:
+            raise JudgementError(f"{path}: no judgement of people: {brief(error)}") from None
 
     def save(self, path: Path = paths.JUDGEMENT) -> None:
         """Write the file."""

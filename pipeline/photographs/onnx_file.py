@@ -3,7 +3,7 @@ whole pictures."""
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ import numpy as np
 import onnxruntime
 
 from pipeline.data.crops import Crops, Predictions
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief
 from pipeline.geometry import Geometry
 from pipeline.photographs.judgement import Judgement, JudgementError
+from pipeline.skeleton import JOINTS
 
 INPUT, OUTPUTS = "images", ("points", "scores", "hidden")
 FINDER_OUTPUTS = ("centres", "edges")
+FINDER_STRIDE = 8  # as of `finding.finder`, which needs PyTorch
 
 
 class OnnxError(PipelineError):
@@ -38,6 +40,11 @@ class OnnxEstimator:
             self.settings = json.loads(said["settings"])
             self.geometry = Geometry.of(self.settings["cache"])
             self.judgement = Judgement.of(json.loads(said["judgement"]))
+            for name in ("box", "margin"):
+                if not 1 <= self.settings["cache"][name] <= 3:
+                    raise ValueError(f"its {name} is not from 1 to 3")
+            shapes = ((len(JOINTS), 2), (len(JOINTS),), (len(JOINTS),))
+            _check(self.session, self.geometry.input_size, OUTPUTS, shapes)
 
     def predict(self, crops: Crops, indices: np.ndarray) -> Predictions:
         """Joints of some crops in one batch."""
@@ -57,6 +64,8 @@ class OnnxFinder:
         with _known_as("finder", path):
             self.settings = json.loads(said["settings"])
             self.input_size = self.settings["finder"]["input_size"]
+            side = self.input_size // FINDER_STRIDE
+            _check(self.session, self.input_size, FINDER_OUTPUTS, ((side, side), (4, side, side)))
 
     def maps(self, views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centres (B, h, h), in [0, 1], and edges (B, 4, h, h) of views (B, S, S, 3) uint8."""
@@ -69,8 +78,29 @@ def _known_as(network: str, path: Path) -> Iterator[None]:
     """Read what a file says of itself as that network's. Raises OnnxError where it is another's."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, JudgementError) as error:
-        raise OnnxError(f"{path}: not a {network} of this pipeline: {error}") from None
+    except (KeyError, TypeError, ValueError, RecursionError, JudgementError) as error:
+        raise OnnxError(f"{path}: not a {network} of this pipeline: {brief(error)}") from None
+
+
+def _check(
+    session: onnxruntime.InferenceSession,
+    side: int,
+    outputs: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+) -> None:
+    """Try a network on two black pictures of that side. Raises ValueError where it takes something
+    else, or gives other values than finite ones of these shapes a picture."""
+    takes = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
+    wanted = [(INPUT, "tensor(float)", [3, side, side])]
+    if takes != wanted:
+        raise ValueError(f"it takes {takes}; expected {wanted}")
+    try:
+        found = session.run(outputs, {INPUT: np.zeros((2, 3, side, side), np.float32)})
+    except Exception as error:  # noqa: BLE001  onnxruntime raises many of its own
+        raise ValueError(f"it does not run: {error}") from None
+    for name, values, shape in zip(outputs, found, shapes, strict=True):
+        if np.shape(values) != (2, *shape) or not np.isfinite(values).all():
+            raise ValueError(f"its {name} are not finite numbers of shape {(2, *shape)}")
 
 
 def opened(path: Path) -> tuple[onnxruntime.InferenceSession, Mapping[str, str]]:
@@ -86,8 +116,7 @@ def opened(path: Path) -> tuple[onnxruntime.InferenceSession, Mapping[str, str]]
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return session, session.get_modelmeta().custom_metadata_map
     except Exception as error:  # noqa: BLE001  onnxruntime raises many of its own
-        reason = str(error).partition("\n")[0]
-        raise OnnxError(f"{path}: not a network of this pipeline: {reason}") from None
+        raise OnnxError(f"{path}: not a network of this pipeline: {brief(error)}") from None
 
 
 def cores() -> int:

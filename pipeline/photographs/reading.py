@@ -1,6 +1,7 @@
 """Photographs of any common kind as upright RGB pixels."""
 
 import logging
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import simplejpeg
 from PIL import Image, ImageOps
 from pillow_heif import register_heif_opener
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief
 
 register_heif_opener()  # what telephones write
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what is damaged or large is said by `read`
 
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = frozenset(
@@ -23,6 +25,7 @@ SUFFIXES = frozenset(
 JPEG_BEGINS, JPEG_ENDS = b"\xff\xd8", b"\xff\xd9"
 LOG = logging.getLogger(__name__)
 MOST_PIXELS = 50_000_000  # of a photograph; more is refused before it is decoded
+LONGEST = 65_500  # px of a side; as many as a JPEG can have, which overlays are
 
 
 class PhotographError(PipelineError):
@@ -36,7 +39,7 @@ def is_photograph(file: Path) -> bool:
             return True
     except Image.DecompressionBombError:  # it is one, which `read` refuses in words
         return True
-    except OSError:  # of no kind that is known, or not to be read
+    except Exception:  # noqa: BLE001  of no kind that is known, or so damaged that nothing is
         return False
 
 
@@ -45,18 +48,19 @@ def read(source: Path | bytes) -> np.ndarray:
 
     Turned upright by its EXIF orientation; grey, palette and CMYK pixels become RGB, 16 bits a
     channel become 8, what is transparent becomes white; of an animation the first frame. Of a JPEG
-    without its end marker every pixel is read, with a warning. Raises PhotographError.
+    without its end marker every pixel is read, and where no EXIF can be read the photograph is
+    taken as it is stored, both with a warning. Raises PhotographError.
     """
+    named = source if isinstance(source, Path) else "a photograph"
     try:
-        return _read(source)
+        return _read(source, named)
     except PhotographError as error:
         damaged = error.__cause__ is not None  # rather than too large, missing or of another kind
         completed = _with_end_marker(source) if damaged else None
         if completed is None:
             raise
-        named = source if isinstance(source, Path) else "a photograph"
         LOG.warning("warning: %s: a JPEG without its end marker; every pixel is there", named)
-        return _read(completed)
+        return _read(completed, named)
 
 
 def _with_end_marker(source: Path | bytes) -> bytes | None:
@@ -72,19 +76,17 @@ def _with_end_marker(source: Path | bytes) -> bytes | None:
     return content + JPEG_ENDS
 
 
-def _read(source: Path | bytes) -> np.ndarray:
+def _read(source: Path | bytes, named: object) -> np.ndarray:
+    file = BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(
-            BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS
-        ) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise PhotographError(
-                    f"{image.width} x {image.height} pixels; at most {MOST_PIXELS:,} pixels are"
-                    " read"
-                )
-            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+        with Image.open(file, formats=FORMATS) as image:
+            _refuse_large(*image.size)
+            image.load()
+            return np.asarray(_rgb(_upright(image, named)))
     except PhotographError:
         raise
+    except Image.DecompressionBombError:
+        raise PhotographError(f"far more pixels than the {MOST_PIXELS:,} that are read") from None
     except FileNotFoundError:
         raise PhotographError("no such file") from None
     except Image.UnidentifiedImageError:
@@ -92,7 +94,24 @@ def _read(source: Path | bytes) -> np.ndarray:
             f"not a photograph of a kind that is read ({', '.join(FORMATS)})"
         ) from None
     except Exception as error:  # of a damaged file Pillow raises almost any
-        raise PhotographError(f"cannot be read: {error}") from error
+        raise PhotographError(f"cannot be read: {brief(error)}") from error
+
+
+def _refuse_large(width: int, height: int) -> None:
+    """Raises PhotographError."""
+    said = f"{width} x {height} pixels"
+    if width * height > MOST_PIXELS:
+        raise PhotographError(f"{said}; at most {MOST_PIXELS:,} pixels are read")
+    if max(width, height) > LONGEST:
+        raise PhotographError(f"{said}; at most {LONGEST:,} in a row or a column are read")
+
+
+def _upright(image: Image.Image, named: object) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001  of damaged EXIF Pillow raises almost any
+        LOG.warning("warning: %s: its EXIF cannot be read; it is taken as it is stored", named)
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

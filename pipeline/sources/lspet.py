@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
+from pipeline.errors import brief, shown
 from pipeline.files import written_whole
 from pipeline.paths import main_root
 from pipeline.sources.transfer import CHUNK, DownloadError, download, file_size
@@ -30,6 +31,7 @@ MIRRORS = (
     "https://github.com/axelcarlier/lsp/archive/8fabf3183516b1be5f9d44bd1c516609637e983e.zip",
 )
 LARGEST = 2**26  # bytes of a file of the data set; joints.mat, the largest, has 1.9 million
+MOST = 2**29  # bytes of all of them, which have 170 million
 MANIFEST = Path(__file__).with_name("lspet.sha256.xz")
 DESCRIPTION = Path(__file__).with_name("lspet_readme.txt")  # README.txt beside the photographs
 ADVICE = (
@@ -119,6 +121,8 @@ def _from_copy(path: Path, folder: Path, expected: Mapping[str, str]) -> None:
             raise DownloadError("no such file or folder")
         if path.is_dir():
             _place(_folder_sources(path), folder, expected)
+        elif not path.is_file():  # of a pipe or a device there may be no end
+            raise DownloadError("neither a file nor a folder")
         else:
             _place_archive(path, folder, expected)
     except DownloadError as error:
@@ -197,10 +201,12 @@ def _archive_sources(archive: zipfile.ZipFile) -> Sources:
             or ".." in parts
             or re.search(r"\\|^[A-Za-z]:", info.filename)
         ):
-            raise DownloadError(f"the archive's member {info.filename!r} would leave the folder")
+            raise DownloadError(
+                f"the archive's member {shown(info.filename)} would leave the folder"
+            )
         if stat.S_ISLNK(info.external_attr >> 16):
             raise DownloadError(
-                f"the archive's member {info.filename!r} is a link, expected a file"
+                f"the archive's member {shown(info.filename)} is a link, expected a file"
             )
         if not info.is_dir():
             members[str(PurePosixPath(*parts))] = partial(_member, archive, info)
@@ -209,16 +215,14 @@ def _archive_sources(archive: zipfile.ZipFile) -> Sources:
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
     try:
-        if info.file_size > LARGEST:
-            raise DownloadError(
-                f"the archive's member {info.filename!r} has {info.file_size:,} bytes, expected at"
-                f" most {LARGEST:,}"
-            )
+        _refuse_large(f"the archive's member {shown(info.filename)}", info.file_size, LARGEST)
         with archive.open(info) as file:  # which ends at file_size
             while chunk := file.read(CHUNK):
                 yield chunk
     except CORRUPT as error:
-        raise DownloadError(f"the archive is corrupt at {info.filename!r}: {error}") from None
+        raise DownloadError(
+            f"the archive is corrupt at {shown(info.filename)}: {brief(error)}"
+        ) from None
 
 
 def _folder_sources(folder: Path) -> Sources:
@@ -230,15 +234,24 @@ def _folder_sources(folder: Path) -> Sources:
     ]
     return _without_top(
         {
-            path.relative_to(folder).as_posix(): partial(_whole_file, path)
+            path.relative_to(folder).as_posix(): partial(_file, path)
             for path in files
             if path.is_file()  # no pipe and no device, which may never end
         }
     )
 
 
-def _whole_file(path: Path) -> list[bytes]:
-    return [path.read_bytes()]
+def _file(path: Path) -> Iterator[bytes]:
+    _refuse_large(str(path), path.stat().st_size, LARGEST)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _refuse_large(what: str, size: int, most: int) -> None:
+    """Raise DownloadError where something has more bytes than it may have."""
+    if size > most:
+        raise DownloadError(f"{what} has {size:,} bytes, expected at most {most:,}")
 
 
 def _without_top(sources: Sources) -> Sources:
@@ -261,11 +274,13 @@ def _place(sources: Sources, folder: Path, expected: Mapping[str, str]) -> None:
     _refuse("not in the data set", images - expected.keys(), expected)
     shutil.rmtree(folder, ignore_errors=True)  # of the mirror before
     (folder / "images").mkdir(parents=True)
-    altered = []
+    altered, size = [], 0
     for name, digest in expected.items():
         found = hashlib.sha256()
         with open(folder / name, "wb") as file:
             for chunk in sources[name]():
+                size += len(chunk)
+                _refuse_large("what has been read so far", size, MOST)
                 found.update(chunk)
                 file.write(chunk)
         if found.hexdigest() != digest:
@@ -278,7 +293,7 @@ def _refuse(what: str, names: Iterable[str], expected: Mapping[str, str]) -> Non
     """Raise DownloadError if there are any `names`, with their count and the first few."""
     names = sorted(names)
     if names:
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        some = ", ".join(map(brief, names[:3])) + (", ..." if len(names) > 3 else "")
         raise DownloadError(
-            f"of {len(expected):,} expected files, {len(names):,} are {what}: {shown}"
+            f"of {len(expected):,} expected files, {len(names):,} are {what}: {some}"
         )

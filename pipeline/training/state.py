@@ -1,13 +1,15 @@
 """A training's state, saved and restored."""
 
+import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import cast
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief
 from pipeline.files import written_whole
 from pipeline.networks.discriminators import ConfidenceDiscriminator, PoseDiscriminator
 from pipeline.networks.generator import Generator
@@ -83,6 +85,9 @@ class TrainingState:
         """Go on from a saved state of a training of so many steps. Raises TrainingError where the
         file is none."""
         try:
+            with zipfile.ZipFile(path) as archive:  # torch does not look at checksums
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} in it is damaged")
             saved = torch.load(path, map_location="cpu", weights_only=True)
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
@@ -91,9 +96,17 @@ class TrainingState:
             if type(self.step) is not int or not 0 <= self.step <= steps:
                 raise ValueError(f"step {self.step!r} of {steps}")
             device = next(self.generator.parameters()).device
+            self.history = [dict(row) for row in self.history]
             self.recent = [{k: v.to(device) for k, v in row.items()} for row in self.recent]
-        except Exception as error:
-            reason = str(error).partition("\n")[0]
+            for network in (self.generator, self.pose, self.confidence, self.averaged):
+                if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+                    raise ValueError("there are weights that are not finite")
+        except UnpicklingError:  # torch advises to run the code that is in it
             raise TrainingError(
-                f"{path}: not a saved training; delete it to start anew ({reason})"
+                f"{path}: not a saved training; delete it to start anew (it holds other things than"
+                " tensors and numbers)"
+            ) from None
+        except Exception as error:
+            raise TrainingError(
+                f"{path}: not a saved training; delete it to start anew ({brief(error)})"
             ) from error

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import faults
-from faults import disk, kills, outages, speed
+from faults import disk, inputs, kills, outages, speed
 from faults.clone import Reference
 from faults.table import Table
 
-SUITES = ("kills", "outages", "disk", "speed")
+SUITES = ("kills", "outages", "disk", "inputs", "speed")
 
 
 def main() -> int:
@@ -34,6 +34,8 @@ def main() -> int:
             outages.run(table, reference, options.share)
         if "disk" in chosen:
             disk.run(table, reference, options.share)
+        if "inputs" in chosen:
+            inputs.run(table, Path(folder).resolve() / "inputs", options.share, rng)
         if "speed" in chosen:
             speed.run(table, Path(folder))
     minutes = (time.monotonic() - start) / 60
