@@ -410,6 +410,31 @@ def test_two_processes_make_the_database_at_once_and_in_silence(root):
     assert all(run.info.status == "FINISHED" for run in runs(client(root)))
 
 
+HALF = """
+import os, signal
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from pipeline.tracking.store import open_store
+
+@event.listens_for(Engine, "before_cursor_execute")
+def stop(connection, cursor, statement, *_):
+    if "CREATE TABLE params" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+open_store("lspet")
+"""
+
+
+def test_a_process_that_is_killed_while_the_database_is_made_leaves_none(root):
+    (root / "mlflow.db").unlink()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", HALF], check=False, env=environment)
+    assert done.returncode == -signal.SIGKILL and not (root / "mlflow.db").exists()
+    run_id = train()
+    assert client(root).get_run(run_id).info.status == "FINISHED"
+    assert not list(root.glob(".mlflow.db*"))
+
+
 def test_one_at_a_time_holds_the_lock_beside_a_local_database(root):
     other = FileLock(root / "mlflow.db.lock")
     with alone(tracking_uri()), pytest.raises(Timeout):

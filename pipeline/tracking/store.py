@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from filelock import FileLock
 
 from pipeline.errors import PipelineError
+from pipeline.files import written_whole
 from pipeline.paths import main_root
 from pipeline.tracking.moving import ARTIFACTS, DATABASE, follow
 
@@ -98,8 +99,12 @@ def known_as(uri: str) -> str:
 
 def _here() -> str:
     """The main repository's root as the beginning of a database's address."""
-    root = str(main_root()).replace("%", "%25").replace("?", "%3F")  # else signs of an address
-    return f"sqlite:///{root}/"
+    return f"sqlite:///{_escaped(main_root())}/"
+
+
+def _escaped(path: Path) -> str:
+    """As it is written in an address, whose own signs it may have."""
+    return str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def open_store(data_name: str, network: str = GENERATOR) -> Store:
@@ -125,8 +130,11 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
     while True:
         try:
             with alone(uri):
+                database = database_of(uri)
+                if database and not database.exists():
+                    _make(database)
                 client = mlflow.MlflowClient(tracking_uri=uri)
-                follow(database_of(uri), main_root())
+                follow(database, main_root())
                 place = _experiment(client, uri, experiment, COLUMNS[network])
                 return Store(client, uri, experiment, place)
         except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, sqlite3: each raises its own
@@ -180,6 +188,16 @@ def database_of(uri: str) -> Path | None:
     if not uri.startswith("sqlite:///") or uri.endswith(":memory:"):
         return None
     return Path(unquote(uri.removeprefix("sqlite:///").split("?")[0]))
+
+
+def _make(database: Path) -> None:
+    """MLflow makes its tables one by one, and takes no database that lacks some: it is there whole,
+    or not at all."""
+    import mlflow
+
+    with written_whole(database) as beside:
+        uri = f"sqlite:///{_escaped(beside)}"
+        mlflow.MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
 def _experiment(client: Any, uri: str, name: str, columns: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, product
@@ -173,7 +174,8 @@ def beside(
     stage = appeared(clone, process, "train", PATIENCE)
     require(stage, f"no training began: {clone.said[-300:]}")
     time.sleep(rng.uniform(3, 12))
-    stage.send_signal(number)
+    with suppress(psutil.NoSuchProcess):  # it has ended
+        stage.send_signal(number)
     process.wait()
     clone.run("dvc", "queue", "stop", "--kill")
     clone.end(60)
