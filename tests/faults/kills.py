@@ -20,6 +20,7 @@ from faults.table import Lost, Table, require
 MOMENTS = ("at its start", "in its work", "while it writes", "at its end")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TARGETS = ("the stage", "dvc", "the group")
+SHARE_ASIDE = 0.1  # of all faults, from which on experiments that run aside are killed too
 KILLS = 216  # of the whole suite: each stage, moment, signal and target once
 
 
@@ -71,7 +72,8 @@ def run(table: Table, reference: Reference, share: float, rng: np.random.Generat
             if clone.mended:
                 table.count("DVC's own lock torn by a kill, and deleted by hand", clone.mended)
     bar.close()
-    aside(table, reference, share, rng)
+    if share >= SHARE_ASIDE:
+        aside(table, reference, share, rng)
 
 
 def killed(clone: Clone, reference: Reference, kill: Kill, rng: np.random.Generator) -> None:
