@@ -110,8 +110,8 @@ def of_annotations(folder: Path, count: int, rng: np.random.Generator) -> Trials
                     require((placed == crops.annotated).all(), "joints without a place")
                     require(np.isfinite(crops.affines).all(), "crops that lead nowhere")
                 else:
-                    refused(ended, "joints.mat", str(paths.DATASET))
-                    require(not there, f"left over: {there}")
+                    refused(ended, "joints.mat", str(paths.DATASET), str(paths.PARAMS))
+                    require(not (place / paths.SPLIT).exists(), "refused, but left a split")
                 require(ended.memory < MEMORY, f"took {ended.memory / 2**20:.0f} MiB")
                 kept(place, before)
             finally:
