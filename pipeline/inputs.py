@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief
 from pipeline.files import digest
 from pipeline.paths import PARAMS, STAGES
 
@@ -37,15 +37,21 @@ def files(stage: str) -> list[Path]:
 def parameters(stage: str) -> dict[str, Any]:
     """The values of params.yaml that dvc.yaml says a stage depends on, under their dotted names.
 
-    A group stands for all that is in it; a name that params.yaml lacks is None.
+    A group stands for all that is in it; a name that params.yaml lacks is None. Raises InputsError
+    where params.yaml cannot be read.
     """
-    values = yaml.safe_load(PARAMS.read_text())
+    try:
+        values = yaml.safe_load(PARAMS.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputsError(f"{PARAMS}: not YAML: {brief(error)}") from None
     found: dict[str, Any] = {}
     for name in _declared(stage, "params"):
         group, _, key = name.partition(".")
-        chosen = values.get(group)
-        chosen = {key: (chosen or {}).get(key)} if key else chosen
-        found |= {f"{group}.{one}": value for one, value in (chosen or {}).items()}
+        chosen = values.get(group) if isinstance(values, Mapping) else None
+        if not isinstance(chosen, Mapping):
+            chosen = {}
+        wanted = {key: chosen.get(key)} if key else chosen
+        found |= {f"{group}.{one}": value for one, value in wanted.items()}
     return found
 
 
@@ -89,7 +95,11 @@ class Inputs:
         pairs = {name: (self.parameters.get(name), now.parameters.get(name)) for name in names}
         paths = sorted(self.stamps.keys() | now.stamps.keys())
         return [
-            *(f"{name} (from {one} to {two})" for name, (one, two) in pairs.items() if one != two),
+            *(
+                f"{name} (from {brief(one)} to {brief(two)})"
+                for name, (one, two) in pairs.items()
+                if one != two
+            ),
             *(str(each) for each in paths if self.stamps.get(each) != now.stamps.get(each)),
         ]
 

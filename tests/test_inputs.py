@@ -85,6 +85,25 @@ def test_what_changes_while_a_stage_runs_is_named(project, change, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"group: [1\n", "not YAML: while parsing"),
+        (b"group: \xff\n", "not YAML: 'utf-8' codec"),
+        (b"[" * 3000, "not YAML: maximum recursion depth"),
+        (b"", r"group.a \(from 1 to None\)"),
+        (b"- 1\n", r"group.a \(from 1 to None\)"),
+        (b"group: 5\nother: 5\n", r"other.named \(from 4 to None\)"),
+    ],
+)
+def test_params_yaml_that_is_none_any_more_is_one_sentence(project, content, said):
+    inputs = Inputs.now("work")
+    (project / "params.yaml").write_bytes(content)
+    with pytest.raises(InputsError, match=said) as caught:
+        inputs.check()
+    assert "\n" not in str(caught.value)
+
+
 def test_what_a_stage_does_not_depend_on_may_change(project):
     inputs = Inputs.now("work")
     (project / "params.yaml").write_text("# a comment\n" + PARAMS.replace("5", "7"))

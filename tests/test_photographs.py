@@ -1,6 +1,7 @@
 """Files of every kind that people have, as upright RGB pixels; and what is said of those that are
 none."""
 
+import os
 from io import BytesIO
 
 import numpy as np
@@ -168,3 +169,17 @@ def test_what_begins_like_a_photograph_but_is_none_is_none(content, tmp_path):
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
     with pytest.raises(PhotographError, match="no such file"):
         read(tmp_path / "none.jpg")
+
+
+@pytest.mark.parametrize("name", ["pipe.jpg", "device.png", "pipe", "folder.jpg"])
+def test_a_pipe_or_a_device_is_not_read(tmp_path, name):
+    path = tmp_path / name
+    if name.startswith("pipe"):
+        os.mkfifo(path)
+    elif name.startswith("device"):
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    assert not is_photograph(path)
+    with pytest.raises(PhotographError, match="not a file"):
+        read(path)

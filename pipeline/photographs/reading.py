@@ -34,6 +34,8 @@ class PhotographError(PipelineError):
 
 def is_photograph(file: Path) -> bool:
     """Is it one of the kinds that are read, by how it begins?"""
+    if not file.is_file():
+        return False
     try:
         with Image.open(file, formats=FORMATS):
             return True
@@ -77,6 +79,8 @@ def _with_end_marker(source: Path | bytes) -> bytes | None:
 
 
 def _read(source: Path | bytes, named: object) -> np.ndarray:
+    if isinstance(source, Path) and not source.is_file():  # a pipe or a device may have no end
+        raise PhotographError("not a file" if source.exists() else "no such file")
     file = BytesIO(source) if isinstance(source, bytes) else source
     try:
         with Image.open(file, formats=FORMATS) as image:
@@ -87,8 +91,6 @@ def _read(source: Path | bytes, named: object) -> np.ndarray:
         raise
     except Image.DecompressionBombError:
         raise PhotographError(f"far more pixels than the {MOST_PIXELS:,} that are read") from None
-    except FileNotFoundError:
-        raise PhotographError("no such file") from None
     except Image.UnidentifiedImageError:
         raise PhotographError(
             f"not a photograph of a kind that is read ({', '.join(FORMATS)})"

@@ -1,6 +1,7 @@
 """Bad input that `predict` is given: photographs, tables of boxes, files of a model."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -10,10 +11,11 @@ import numpy as np
 
 import untrained
 from faults.bad import Trials, boxes, chosen, name, no_number, photographs, weights
-from faults.programs import Ended, Forks, clear, contents, ended_well, kept, refused
+from faults.programs import Ended, Forks, Stamps, clear, contents, ended_well, kept, refused
 from faults.table import require
 
 TOGETHER = 25  # photographs in a folder
+SPECIAL = ("pipe.jpg", "pipe", "pipe.mp4")  # more of its files, which have no end
 PATIENCE = 300.0  # s for them
 
 
@@ -24,6 +26,7 @@ def predicted(programs: Forks, place: Path, *words: str, model: Path) -> Ended:
 
 
 def of_photographs(programs: Forks, folder: Path, count: int, rng: np.random.Generator) -> Trials:
+    """Folders of bad photographs with two good ones, whose results must be what they are alone."""
     (folder / "model").mkdir()
     model = untrained.write(folder / "model")
     good = {"000.jpg": photographs.good(".jpg"), "zzz.png": photographs.good(".png")}
@@ -39,10 +42,12 @@ def of_photographs(programs: Forks, folder: Path, count: int, rng: np.random.Gen
             some[f"{number:03d}{suffix}"] = content
         place = folder / f"from {first}"
         write(place / "photographs", good | some)
+        for pipe in SPECIAL:
+            os.mkfifo(place / "photographs" / pipe)
         before = contents(place)
         ended = predicted(programs, place, model=model)
 
-        def beside(place: Path = place, ended: Ended = ended, before=before) -> None:
+        def beside(place: Path = place, ended: Ended = ended, before: Stamps = before) -> None:
             ended_well(ended)
             require(ended.status == (1 if ended.errors else 0), f"status {ended.status}")
             for each, wanted in expected.items():
@@ -56,6 +61,7 @@ def of_photographs(programs: Forks, folder: Path, count: int, rng: np.random.Gen
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
+    """Files in a folder that is not there yet."""
     folder.mkdir(parents=True)
     for each, content in files.items():
         (folder / each).write_bytes(content)
@@ -91,6 +97,7 @@ def answered(place: Path, ended: Ended, file: str) -> None:
 
 
 def of_boxes(programs: Forks, folder: Path, count: int, rng: np.random.Generator) -> Trials:
+    """Three good photographs with a bad table of boxes."""
     (folder / "model").mkdir()
     model = untrained.write(folder / "model")
     files = {each: photographs.good(".jpg") for each in ("a.jpg", "b.jpg", "c.jpg")}
@@ -120,6 +127,7 @@ def of_boxes(programs: Forks, folder: Path, count: int, rng: np.random.Generator
 
 
 def of_weights(programs: Forks, folder: Path, count: int, rng: np.random.Generator) -> Trials:
+    """A good photograph with a model of which a file is bad; what is accepted must give numbers."""
     model = folder / "model"
     model.mkdir()
     untrained.write(model)

@@ -17,6 +17,7 @@ SOON = 90.0  # s within which a server answers
 
 
 def of_bodies(folder: Path, count: int, rng: np.random.Generator) -> Trials:
+    """Bad requests to a real server; a good one after each."""
     (folder / "store").mkdir()
     photograph = served.encoded(photographs.person())
     with served.store(folder / "store") as store, served.serving(store) as (address, _):

@@ -45,6 +45,7 @@ def root(place: Path) -> Path:
 
 
 def of_params(folder: Path, count: int, rng: np.random.Generator) -> Trials:
+    """The download stage with params.yaml written wrongly; what is accepted ends soon, too."""
     text = (ROOT / paths.PARAMS).read_text()
     place = root(folder / "root")
     for way in chosen(params.WAYS, count, rng):
@@ -62,6 +63,7 @@ def of_params(folder: Path, count: int, rng: np.random.Generator) -> Trials:
 
 
 def of_archives(folder: Path, count: int, rng: np.random.Generator) -> Trials:
+    """The download stage with archives and folders that are not LSPet: all must be refused."""
     place = root(folder / "root")
     shutil.copy(ROOT / paths.PARAMS, place)
     (place / paths.DATASET).mkdir(parents=True)
@@ -84,6 +86,7 @@ def of_archives(folder: Path, count: int, rng: np.random.Generator) -> Trials:
 
 
 def of_annotations(folder: Path, count: int, rng: np.random.Generator) -> Trials:
+    """The cache stage with another joints.mat: it may work, and then must do so wholly."""
     place = root(folder / "root")
     drawn_people.write(place / paths.DATASET, count=12, seed=0)
     file = place / paths.DATASET / "joints.mat"
@@ -104,14 +107,13 @@ def of_annotations(folder: Path, count: int, rng: np.random.Generator) -> Trials
                     crops = storage.load(
                         place / paths.CROPS, load(place / paths.PARAMS).cache.geometry
                     )
-                    placed = np.isfinite(crops.points).all(-1) & np.isfinite(crops.originals).all(
-                        -1
-                    )
-                    require((placed == crops.annotated).all(), "joints without a place")
+                    for points in (crops.points, crops.originals):
+                        placed = np.isfinite(points).all(-1)
+                        require((placed == crops.annotated).all(), "joints without a place")
                     require(np.isfinite(crops.affines).all(), "crops that lead nowhere")
                 else:
-                    refused(ended, "joints.mat", str(paths.DATASET))
-                    require(not there, f"left over: {there}")
+                    refused(ended, "joints.mat", str(paths.DATASET), str(paths.PARAMS))
+                    require(not (place / paths.SPLIT).exists(), "refused, but left a split")
                 require(ended.memory < MEMORY, f"took {ended.memory / 2**20:.0f} MiB")
                 kept(place, before)
             finally:
@@ -123,6 +125,7 @@ def of_annotations(folder: Path, count: int, rng: np.random.Generator) -> Trials
 
 
 def of_checkpoints(programs: Forks, folder: Path, count: int, rng: np.random.Generator) -> Trials:
+    """The train stage with a saved training that is another: refused, or it makes the same."""
     stopped = folder / "stopped"
     saved = training_that_was_stopped(stopped)
 

@@ -19,6 +19,7 @@ MEMORY = 2 * 2**30  # bytes that a program may take
 ALLOWED = 4 * 2**30  # bytes with which it is killed, before the kernel kills others too
 LONGEST = 600  # characters of a line that says what is wrong
 UNFINISHED = (".*.part", ".*.old")  # of files that are being written
+Stamps = Mapping[str, tuple[int, int]]  # size and time of files, by name
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def forks(folder: Path) -> Iterator[Forks]:
         process.wait()
 
 
-def ended_well(ended: Ended, memory: float = MEMORY) -> None:
+def ended_well(ended: Ended) -> None:
     """Raises Lost where a program did not end by itself, or told of it as programs tell of their
     mistakes."""
     last = ended.said[-600:]
@@ -138,7 +139,7 @@ def ended_well(ended: Ended, memory: float = MEMORY) -> None:
     require(ended.status >= 0, f"ended by signal {-ended.status}: {last}")
     require("Traceback" not in ended.said, f"a traceback: {last}")
     require("Warning: " not in ended.said, f"a library's warning: {last}")
-    require(ended.memory < memory, f"took {ended.memory / 2**20:.0f} MiB: {last}")
+    require(ended.memory < MEMORY, f"took {ended.memory / 2**20:.0f} MiB: {last}")
 
 
 def refused(ended: Ended, *names: str) -> None:
@@ -157,7 +158,7 @@ def clear(errors: Sequence[str], names: Sequence[str]) -> None:
         require(line.isprintable(), f"control characters: {line[:200]!r}")
 
 
-def contents(folder: Path) -> Mapping[str, tuple[int, int]]:
+def contents(folder: Path) -> Stamps:
     """What tells each file in a folder from another, by name."""
     found = {}
     for path in folder.rglob("*"):
@@ -167,7 +168,7 @@ def contents(folder: Path) -> Mapping[str, tuple[int, int]]:
     return found
 
 
-def kept(folder: Path, before: Mapping[str, tuple[int, int]]) -> None:
+def kept(folder: Path, before: Stamps) -> None:
     """Raises Lost where what was in a folder is no longer, or something is half written."""
     now = contents(folder)
     lost = [name for name, stamp in before.items() if now.get(name) != stamp]
