@@ -383,6 +383,18 @@ def test_a_large_file_of_a_folder_is_refused_unread(tmp_path, fetch):
         fetch(archive=str(tmp_path / "copy"))
 
 
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_member_without_a_name_is_passed_over(tmp_path, fetch, name):
+    buffer = io.BytesIO(GOOD)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        info = zipfile.ZipInfo("placeholder")
+        info.filename = name
+        archive.writestr(info, b"-")
+    (tmp_path / "odd.zip").write_bytes(buffer.getvalue())
+    fetch(archive=str(tmp_path / "odd.zip"))
+    assert_whole(tmp_path)
+
+
 def test_a_pipe_or_a_device_in_place_of_the_archive_is_not_read(tmp_path, fetch):
     os.mkfifo(tmp_path / "pipe")
     for place in (str(tmp_path / "pipe"), "/dev/zero"):

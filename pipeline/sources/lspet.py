@@ -208,7 +208,7 @@ def _archive_sources(archive: zipfile.ZipFile) -> Sources:
             raise DownloadError(
                 f"the archive's member {shown(info.filename)} is a link, expected a file"
             )
-        if not info.is_dir():
+        if parts and not info.is_dir():  # of a name that is empty zipfile cannot tell
             members[str(PurePosixPath(*parts))] = partial(_member, archive, info)
     return _without_top(members)
 
