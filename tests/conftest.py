@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,14 @@ CPU = torch.device("cpu")
 # else skip.
 LSPET = ROOT / (os.environ.get("LSPET_ARCHIVE") or "../shared/lspet/lspet_dataset.zip")
 LSP = ROOT / "../shared/lsp/joints.mat"
+# Shells let what they start in the background ignore Ctrl-C, and so would the programs tested here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 GEOMETRY = Geometry(input_size=64, heatmap_size=16, sigma=1.0, box_scale=1.25, crop_scale=1.5)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first, so that two workers end together."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
 
 
 @pytest.fixture(scope="module")
