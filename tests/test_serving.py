@@ -196,9 +196,13 @@ def test_what_is_malformed_gets_a_sentence_or_is_refused_and_the_server_lives(se
     bodies += [
         b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}',
         b'{"inputs": ' + b"[" * 500,
+        b"[" * 100_000,
+        b'{"a":' * 3000,
+        b'{"inputs": 1' + b"0" * 5000 + b"}",
     ]
-    kinds = ["application/json"] * len(bodies) + ["text/csv", "application/vnd.apache.parquet"]
-    for body, kind in zip([*bodies, b'a,b\n"', b"PAR1"], kinds, strict=True):
+    kinds: list[str | None] = ["application/json"] * len(bodies)
+    kinds += ["text/csv", "application/vnd.apache.parquet", None]
+    for body, kind in zip([*bodies, b'a,b\n"', b"PAR1", b""], kinds, strict=True):
         headers = {"Content-Type": kind}
         answer = requests.post(f"{server}/invocations", data=body, headers=headers, timeout=60)
         assert 400 <= answer.status_code < 500, (body, answer.status_code, answer.text[:300])

@@ -9,13 +9,14 @@ import base64
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from pydantic import (
     BaseModel,
@@ -92,6 +93,9 @@ class PoseModel(PythonModel):
         self.looking = ThreadPoolExecutor(1)
         if SERVING in os.environ:
             MlflowException.serialize_as_json = brief  # type: ignore[method-assign]
+            from mlflow.pyfunc import scoring_server
+
+            scoring_server.invocations = refusing(scoring_server.invocations)
 
     # MLflow checks requests by the hint of model_input, and wants no other parameter then.
     def predict(self, model_input: list[Photograph]) -> list[dict]:  # type: ignore[override]
@@ -118,6 +122,22 @@ def brief(error: MlflowException) -> str:
     In place of its own words, which hold the whole request, stack traces, and the server's paths.
     """
     return json.dumps({"error_code": error.error_code, "message": EXPECTED})
+
+
+def refusing(invocations: Callable[..., Any]) -> Callable[..., Any]:
+    """What MLflow's server does with a request, which is refused where its own reading fails: JSON
+    nested too deeply, a number of too many digits, no type."""
+
+    @wraps(invocations)
+    def invocations_or_refusal(*request: Any) -> Any:
+        try:
+            return invocations(*request)
+        except MlflowException:
+            raise
+        except Exception as error:
+            raise MlflowException(EXPECTED, error_code=INVALID_PARAMETER_VALUE) from error
+
+    return invocations_or_refusal
 
 
 def decode(text: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import mlflow
 from tqdm import tqdm
 
 import servers
@@ -154,13 +155,9 @@ def locked(store: Store) -> Iterator[None]:
 def full(store: Store) -> Iterator[None]:
     """Its disk of artifacts is full."""
     hog = store.artifacts / "hog"
-    with hog.open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(2**16))
-                file.flush()
-        except OSError:
-            pass
+    with hog.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(2**16))
     yield
     hog.unlink()
 
@@ -179,6 +176,7 @@ def of_an_old_schema(store: Store) -> Iterator[None]:
                 database.execute(command)
 
     store.start()
+    mlflow.MlflowClient(store.address).search_experiments()  # at first it makes what is missing
     rename("", "_away")
     yield
     rename("_away", "")
