@@ -55,7 +55,7 @@ audit: $(AUDIT_READY)
 
 publish: $(READY)
 	rm -rf weights
-	dvc push models/generator.safetensors models/finder.safetensors
+	dvc push train finder calibrate
 
 # The project itself is built by the setuptools that the lock names.
 $(READY): requirements.txt pyproject.toml $(MOVED)

@@ -49,6 +49,14 @@ def written_whole(path: Path) -> Iterator[Path]:
         _remove(old)
 
 
+def copied(folder: Path, *files: Path) -> None:
+    """Make a folder anew, of copies of files."""
+    with written_whole(folder) as beside:
+        beside.mkdir()
+        for file in files:
+            shutil.copyfile(file, beside / file.name)
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:

@@ -38,6 +38,21 @@ def details(part: str) -> Path:
     return METRICS / f"{part}_details.json"
 
 
+def copies(stage: str) -> Path:
+    """Copies of what a stage leaves in Git.
+
+    DVC restores a stage on another machine only where its remote has all of the stage's outputs,
+    and pushes only those that lie in its own cache.
+    """
+    return Path("data/copies") / stage
+
+
+def checkpoints() -> Path:
+    """Where trainings that are under way are saved, absolute: POSENET_CHECKPOINTS, which machines
+    may share, or a folder in the main repository, where DVC's temporary copies find it too."""
+    return main_root() / (os.environ.get("POSENET_CHECKPOINTS") or "checkpoints")
+
+
 def main_root(folder: Path | None = None) -> Path:
     """The main repository's root, absolute, from inside it or from one of DVC's temporary copies of
     it.

@@ -7,6 +7,7 @@ from pipeline import paths
 from pipeline.data import storage
 from pipeline.device import keep_memory
 from pipeline.evaluation import protocol
+from pipeline.files import copied
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.judging import protocol as people
 from pipeline.judging.fit import UNJUDGED, fitted
@@ -26,6 +27,7 @@ def main() -> None:
     observed = people.in_mosaics(PoseEstimator(network, UNJUDGED, finder), album)
     judgement = fitted(observed, protocol.evaluate(network, crops, indices))
     judgement.save(paths.JUDGEMENT)
+    copied(paths.copies("calibrate"), paths.JUDGEMENT)
     if not observed.right.any():
         print("warning: nobody is found in validation mosaics; train the finder longer")
     print(

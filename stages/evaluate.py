@@ -11,7 +11,7 @@ from pipeline.device import keep_memory
 from pipeline.drawing.curves import pck_curves
 from pipeline.evaluation import protocol, results
 from pipeline.evaluation.metrics import MEASURES
-from pipeline.files import digest, written_whole
+from pipeline.files import copied, digest, written_whole
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.judging import protocol as people
 from pipeline.mosaics.album import Album
@@ -56,6 +56,7 @@ def main() -> None:
     ):
         with written_whole(path) as beside:
             table.to_csv(beside, index=False)
+    copied(paths.copies("evaluate"), paths.measures(part), paths.PCK_CURVE, paths.PCKH_CURVE)
 
     print(f"{part}: {len(evaluation.indices)} photographs\n{results.table(measured)}")
 

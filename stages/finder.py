@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.device import default_device, device_name, keep_memory
-from pipeline.files import digest, written_whole
+from pipeline.files import copied, digest, written_whole
 from pipeline.finder_training.loop import train
 from pipeline.finding.estimator import PeopleFinder
 from pipeline.inputs import fingerprint
@@ -56,6 +56,7 @@ def main() -> None:
         }
         with written_whole(paths.FINDER_MEASURES) as beside:
             beside.write_text(json.dumps(headline, indent=2) + "\n")
+        copied(paths.copies("finder"), paths.FINDER_CURVE, paths.FINDER_MEASURES)
         run.log(settings.finder.steps, named("validation", measured))
         run.tag("finder.sha256", digest(paths.FINDER))
         run.file(paths.FINDER)

@@ -8,7 +8,7 @@ from pipeline.data import storage, targets
 from pipeline.device import default_device, deterministic, device_name, keep_memory
 from pipeline.drawing.curves import learning_curves
 from pipeline.evaluation import protocol, results
-from pipeline.files import digest, written_whole
+from pipeline.files import copied, digest, written_whole
 from pipeline.inputs import Inputs, fingerprint
 from pipeline.networks import checkpoint, encoder
 from pipeline.networks.estimator import CropEstimator
@@ -46,10 +46,8 @@ def main() -> None:
     if settings.model.pretrained:
         made_by["pretrained"] = encoder.provenance(settings.model.encoder)
     belongs_to = fingerprint("train", made_by)
-    # In the main repository: a training in one of DVC's temporary folders goes on too.
-    root = paths.main_root()
-    saved = root / "checkpoints" / f"{belongs_to}.pt"
-    lock = root / ".dvc" / "tmp" / "locks" / f"{belongs_to}.lock"
+    saved = paths.checkpoints() / f"{belongs_to}.pt"
+    lock = saved.with_suffix(".lock")
 
     with alone(lock, "runs this training, of the same parameters, code and data"):
         state = TrainingState(settings, device)
@@ -81,6 +79,7 @@ def main() -> None:
             evaluation = protocol.evaluate(estimator, crops, photographs.validation)
             measured = protocol.measure(evaluation)
             results.write(measured, "validation")
+            copied(paths.copies("train"), paths.LEARNING_CURVE, paths.measures("validation"))
 
             run.log(state.step, named("validation", measured))
             run.tag("model.sha256", digest(paths.WEIGHTS))

@@ -60,7 +60,7 @@ def flip_points(points: torch.Tensor, size: int) -> torch.Tensor:
 
 def environment() -> dict[str, str]:
     """This interpreter's programs first, and nothing that points at another store or archive."""
-    foreign = ("MLFLOW_", "DVC_", "LSPET_", "GIT_")
+    foreign = ("MLFLOW_", "DVC_", "LSPET_", "GIT_", "POSENET_")
     return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GIT_CONFIG_GLOBAL": os.devnull,  # a fresh machine has none

@@ -92,6 +92,16 @@ def test_the_page_of_the_run_tells_its_result_and_how_to_repeat_it(page, server,
     page.get_by_text("dvc exp run -S", exact=False).first.wait_for()
 
 
+def test_the_address_of_a_report_shows_it(page, server, quickstart):
+    """As `pipeline.tracking.run.Run.place` gives it."""
+    run = quickstart.info.run_id
+    page.goto(
+        f"{server}/#/experiments/{quickstart.info.experiment_id}/runs/{run}/artifacts/report.html"
+    )
+    shown = page.frame_locator("iframe")
+    expect(shown.get_by_role("heading").first).to_be_visible()
+
+
 def test_the_page_of_the_run_draws_its_curves_and_the_pictures_of_its_steps(
     page, server, quickstart, kept
 ):

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from io import StringIO
@@ -13,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import environment, git, sh
+from conftest import git, sh
 from pipeline.files import digest
-from tiny import repository
+from tiny import kill_once_saved, repository
 
 MEANS = ("pck_0.2", "pckh_0.5", "covered.pck_0.2")
 
@@ -256,22 +254,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_weights(reproduced, tmp_p
     sh(clone, "dvc", "checkout", "data/cache", "data/heatmaps.npz", "data/split.csv")
     # Longer, so that it is still at it when the signal comes; the first save is after 100 steps.
     steps = ("dvc", "exp", "run", "-S", "train.steps=250", "train")
-    process = subprocess.Popen(
-        steps,
-        cwd=clone,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    waited = time.monotonic() + 300
-    while not list((clone / "checkpoints").glob("*.pt")):
-        assert process.poll() is None and time.monotonic() < waited, (
-            "training ended before it could be killed"
-        )
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_once_saved(clone, clone / "checkpoints", *steps)
     shutil.rmtree(clone / ".dvc/tmp/rwlock", ignore_errors=True)
     assert not (clone / "models/generator.safetensors").exists()
 

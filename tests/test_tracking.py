@@ -37,6 +37,7 @@ from pipeline.tracking.store import (
     VIEW,
     TrackingError,
     alone,
+    artifacts_of,
     open_store,
     public,
     tracking_uri,
@@ -540,6 +541,19 @@ def test_a_database_that_cannot_be_made_is_named_at_once(root, monkeypatch):
     assert time.monotonic() - start < 5
 
 
+def test_a_database_of_several_machines_needs_a_place_for_files_that_all_of_them_reach(
+    root, monkeypatch
+):
+    shared = "postgresql+psycopg2://user:secret@host/runs"
+    with pytest.raises(TrackingError, match="MLFLOW_DEFAULT_ARTIFACT_ROOT"):
+        artifacts_of(shared, EXPERIMENT)
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://bucket/runs/")
+    assert artifacts_of(shared, EXPERIMENT) == f"s3://bucket/runs/{EXPERIMENT}"
+    monkeypatch.delenv("MLFLOW_DEFAULT_ARTIFACT_ROOT")
+    assert artifacts_of("sqlite:///runs.db", EXPERIMENT).startswith("file:///")
+    assert artifacts_of("https://host", EXPERIMENT) is None
+
+
 def test_a_folder_with_odd_signs_in_its_name(root, monkeypatch):
     odd = root.rename(root.with_name("a b#c%20d?e"))
     monkeypatch.chdir(odd)
@@ -623,6 +637,7 @@ def test_a_server_takes_all(root, tmp_path, server, monkeypatch):
         b"served weights"
     ]
     assert not (root / "mlartifacts").exists() and run.id in run.hint
+    assert run.place("report.html") == f"{run.hint}/artifacts/report.html"
     curve(tmp_path / "curve.csv", rows=100, columns=12)
     with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
         evaluation.log(9500, {"test/pck_0.2/mean": 0.75})

@@ -1,13 +1,16 @@
 """A repository of its own with this code, whose params.yaml asks for a tiny pipeline on drawn
 people: all six stages in half a minute."""
 
+import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import yaml
 
-from conftest import ROOT, git
+from conftest import ROOT, environment, git
 
 TINY = {
     "data": {"name": "figures", "count": 40},
@@ -46,3 +49,23 @@ def repository(folder: Path) -> Path:
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "start")
     return folder
+
+
+def kill_once_saved(clone: Path, checkpoints: Path, *command: str) -> None:
+    """Start a training, and kill all of it as soon as it has saved its state for the first time."""
+    process = subprocess.Popen(
+        command,
+        cwd=clone,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    waited = time.monotonic() + 300
+    while not list(checkpoints.glob("*.pt")):
+        assert process.poll() is None and time.monotonic() < waited, (
+            "training ended before it could be killed"
+        )
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

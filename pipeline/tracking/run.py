@@ -80,9 +80,12 @@ class Run:
         return f"{show}\n{'':31}then http://127.0.0.1:5000{page}"
 
     def place(self, path: str) -> str:
-        """Where the artifact `path` lies: a file's path in a local store, else its address."""
-        found = self._delivery.store.client.get_run(self.id)
-        uri = f"{found.info.artifact_uri}/{path}"
+        """Where a browser finds the artifact `path`: a file's path in a local store, a server's
+        page that shows it, else its address."""
+        store = self._delivery.store
+        if remote(store.uri):
+            return f"{self.hint}/artifacts/{path}"
+        uri = f"{store.client.get_run(self.id).info.artifact_uri}/{path}"
         return unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
 
     @property

@@ -142,8 +142,8 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
             # `mlflow ui`.
             code = getattr(error, "error_code", "")
             passing = code in PASSING if remote(uri) else "locked" in str(error)
-            at_once = isinstance(error, OSError) or code == "INVALID_PARAMETER_VALUE"
-            at_once |= remote(uri) and code != EXISTS
+            at_once = isinstance(error, OSError | TrackingError)
+            at_once |= code == "INVALID_PARAMETER_VALUE" or (remote(uri) and code != EXISTS)
             if at_once or time.monotonic() > deadline:
                 kind = AwayError if passing else TrackingError
                 said = f"cannot track at {uri}: {error}; MLFLOW_TRACKING_URI names another place"
@@ -203,15 +203,32 @@ def _make(database: Path) -> None:
 def _experiment(client: Any, uri: str, name: str, columns: Sequence[str]) -> str:
     known = client.get_experiment_by_name(name)
     if known is None:
-        # Else MLflow takes the current directory, which DVC may delete. A server knows its own
-        # place.
-        place = None if remote(uri) else (main_root() / ARTIFACTS / name).as_uri()
-        known = client.get_experiment(client.create_experiment(name, artifact_location=place))
+        made = client.create_experiment(name, artifact_location=artifacts_of(uri, name))
+        known = client.get_experiment(made)
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
     if VIEW not in known.tags:
         client.set_experiment_tag(known.experiment_id, VIEW, _view("Results", columns))
     return known.experiment_id
+
+
+def artifacts_of(uri: str, experiment: str) -> str | None:
+    """Where an experiment's files go; None where a server knows.
+
+    Else MLflow takes the current directory, which DVC may delete. Raises TrackingError for a
+    database that other machines share too: they could not read what lies on this one's disk.
+    """
+    if remote(uri):
+        return None
+    if root := os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT"):
+        return f"{root.rstrip('/')}/{experiment}"
+    if database_of(uri) or uri.startswith(("sqlite:", "file:")) or "://" not in uri:
+        return (main_root() / ARTIFACTS / experiment).as_uri()
+    raise TrackingError(
+        "a database that machines share has no place for models and pictures: start `mlflow server"
+        " --backend-store-uri ... --artifacts-destination ...` and name its http address, or set"
+        " MLFLOW_DEFAULT_ARTIFACT_ROOT, such as s3://bucket/folder"
+    )
 
 
 def _view(name: str, columns: Sequence[str]) -> str:

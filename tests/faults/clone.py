@@ -24,10 +24,10 @@ from tiny import repository
 LAST = {  # what each stage writes last
     "download": "data/dataset",
     "cache": "data/split.csv",
-    "train": "metrics/validation.json",
-    "finder": "metrics/finder.json",
-    "calibrate": "models/judgement.json",
-    "evaluate": "data/predictions_without_box.csv",
+    "train": "data/copies/train",
+    "finder": "data/copies/finder",
+    "calibrate": "data/copies/calibrate",
+    "evaluate": "data/copies/evaluate",
 }
 STEPS = 220  # of training: the state is saved after 100
 PATIENCE = 300.0  # s for anything that should end by itself
@@ -175,6 +175,8 @@ class Reference:
         folder = self.folder.with_name(name)
         if done:
             shutil.copytree(self.folder, folder, symlinks=True)
+            # Else DVC restores what is to be made anew.
+            shutil.rmtree(folder / ".dvc/cache/runs")
         else:
             sh(self.folder.parent, "git", "clone", "-q", str(self.folder), str(folder))
         clone = Clone(folder)

@@ -187,7 +187,7 @@ def experiment(clone: Clone, way: str, name: str) -> subprocess.Popen:
     """Begin an experiment, of the reference's parameters, aside."""
     if way == "exp run --temp":
         return clone.start("dvc", "exp", "run", "--temp", "--force", "--name", name)
-    clone.run("dvc", "exp", "run", "--queue", "--name", name)
+    clone.run("dvc", "exp", "run", "--queue", "--force", "--name", name)
     return clone.start("dvc", "queue", "start")
 
 
