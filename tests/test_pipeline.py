@@ -51,7 +51,7 @@ def project(tmp_path_factory) -> Path:
 def reproduced(project) -> Path:
     """The project after `dvc repro`, `make publish`'s push, and a commit."""
     sh(project, "dvc", "repro")
-    sh(project, "dvc", "push", "models/generator.safetensors", "models/finder.safetensors")
+    sh(project, "dvc", "push", "train", "finder", "calibrate")
     git(project, "add", "-A")
     git(project, "commit", "-qm", "result")
     return project
@@ -129,7 +129,8 @@ def test_the_run_tells_what_was_run(reproduced):
     assert registered.run_id in set(runs(reproduced).run_id)
     assert run["metrics.validation/pck_0.2/mean"] == pytest.approx(stored["pck_0.2"]["mean"])
     assert len(pd.read_csv(reproduced / "metrics/learning_curve.csv")) == 12
-    (finder,) = runs(reproduced, "finder").query("`tags.mlflow.runName` != 'aside'").run_id
+    # One: the experiment aside had taught the same finder, which is not taught again.
+    (finder,) = runs(reproduced, "finder").run_id
     metrics = store(reproduced).get_run(finder).data.metrics
     assert {"finder/centres", "validation/mosaics/average_precision"} <= metrics.keys()
 
@@ -208,7 +209,7 @@ def test_the_best_experiment_is_applied_with_its_weights_and_metrics(swept):
         measured = json.loads((swept / "metrics/test.json").read_text())
         assert measured["pck_0.2"]["mean"] == run["metrics.test/pck_0.2/mean"]
         changed = sh(swept, "dvc", "metrics", "diff")
-        assert "metrics/test.json" in changed and len(changed.splitlines()) < 12
+        assert "metrics/test.json" in changed and len(changed.splitlines()) < 18
         assert "train.alpha" in sh(swept, "dvc", "params", "diff")
         sh(swept, "dvc", "plots", "diff")
         page = (swept / "dvc_plots/index.html").read_text()
@@ -225,7 +226,7 @@ def test_a_clone_pulls_the_weights_and_measures_the_same(reproduced, tmp_path):
     sh(clone, "dvc", "pull", "models/generator.safetensors", "models/finder.safetensors")
     sh(clone, sys.executable, "-m", "stages.download")
     sh(clone, sys.executable, "-m", "stages.cache")
-    (clone / "metrics/test_details.json").unlink()
+    (clone / "metrics/test.json").unlink()
     sh(clone, sys.executable, "-m", "stages.evaluate")
     assert not git(clone, "diff", "metrics")
     assert not git(clone, "status", "--porcelain")

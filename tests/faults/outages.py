@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing as closing_after
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import mlflow
 from tqdm import tqdm
 
 import servers
@@ -164,22 +164,18 @@ def full(store: Store) -> Iterator[None]:
 
 @contextmanager
 def of_an_old_schema(store: Store) -> Iterator[None]:
-    """Its database is of another version of MLflow: tables are missing."""
-    store.stop()
-    names = ("latest_metrics", "metrics", "tags", "params")
+    """Its database is of another version of MLflow: columns have other names."""
+    columns = {"metrics": "step", "latest_metrics": "step", "tags": "value", "params": "value"}
 
-    def rename(ending_before: str, ending_after: str) -> None:
-        with sqlite3.connect(store.database) as database:
-            database.execute("PRAGMA legacy_alter_table = ON")
-            for name in names:
-                command = f"ALTER TABLE {name}{ending_before} RENAME TO {name}{ending_after}"
-                database.execute(command)
+    def rename(before: str, after: str) -> None:
+        with closing_after(sqlite3.connect(store.database)) as database:
+            for table, column in columns.items():
+                words = f"ALTER TABLE {table} RENAME COLUMN {column}{before} TO {column}{after}"
+                database.execute(words)
 
-    store.start()
-    mlflow.MlflowClient(store.address).search_experiments()  # at first it makes what is missing
-    rename("", "_away")
+    rename("", "_of_old")
     yield
-    rename("_away", "")
+    rename("_of_old", "")
 
 
 OUTAGES: tuple[Callable, ...] = (
