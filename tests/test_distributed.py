@@ -5,20 +5,29 @@ Run by torchrun, `tests/test_distributed.py FOLDER`, it is the processes that te
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import mlflow
+import psutil
 import pytest
 import torch
 from torch import nn
 
-from conftest import CPU, ROOT, environment
+from conftest import CPU, ROOT, environment, sh
+from pipeline import paths
+from pipeline.files import digest
 from pipeline.training.batches import training_batch
 from pipeline.training.loop import train
 from pipeline.training.ranks import ALONE, Ranks, RanksError, joined
 from pipeline.training.state import TrainingError, TrainingState
+from pipeline.training.torchrun import TorchrunError, launch
 from test_training import make_photographs, photographs, same, tiny  # noqa: F401  a fixture
+from tiny import repository
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EIGHT = {"train__batch": 7, "train__input_sizes": [32]}  # eight photographs, batches of seven
@@ -160,6 +169,102 @@ def test_processes_that_differ_in_what_they_share_are_refused(together):
     for folder in together:
         said = (folder / "refused").read_text()
         assert said == f"the {len(together)} processes differ in their step"
+
+
+# The stage
+
+TWO = "--standalone --nproc-per-node 2 --max-restarts 1"
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """A repository whose data is there."""
+    folder = repository(tmp_path_factory.mktemp("ranks") / "clone")
+    sh(folder, "dvc", "repro", "cache")
+    return folder
+
+
+def started(clone: Path, options: str) -> subprocess.Popen:
+    """The train stage by itself, which is torchrun; what it says is kept in the file `said`."""
+    (clone / paths.LEARNING_CURVE).unlink(missing_ok=True)
+    with (clone / "said").open("a") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "stages.train"],
+            cwd=clone,
+            env=environment() | {"POSENET_TORCHRUN": options, "OMP_NUM_THREADS": "1"},
+            stdout=said,
+            stderr=said,
+        )
+
+
+def at_work(clone: Path, process: subprocess.Popen) -> list[psutil.Process]:
+    """Wait for a point of the curve; the processes, by rank."""
+    curve, waited = clone / paths.LEARNING_CURVE, time.monotonic() + 200
+    while not (curve.exists() and curve.read_text().strip()):
+        assert process.poll() is None and time.monotonic() < waited, (clone / "said").read_text()
+        time.sleep(0.02)
+    ranks = psutil.Process(process.pid).children()
+    return sorted(ranks, key=lambda each: int(each.environ()["RANK"]))
+
+
+def runs(clone: Path) -> list:
+    client = mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
+    found = client.get_experiment_by_name("adversarial-posenet-figures")
+    return list(client.search_runs([found.experiment_id]))
+
+
+@pytest.fixture(scope="module")
+def whole(clone) -> str:
+    """The weights of two processes that nobody disturbed, by their SHA-256."""
+    printed = sh(clone, "env", f"POSENET_TORCHRUN={TWO}", "OMP_NUM_THREADS=1", "dvc", "repro",
+                 "train")  # fmt: skip
+    assert printed.count("validation PCK@0.2") == 3  # by the first alone
+    return digest(clone / paths.WEIGHTS)
+
+
+def test_dvc_starts_several_processes_that_are_one_run(clone, whole):
+    (run,) = runs(clone)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["processes"] == "2" and run.data.tags["complete"] == "true"
+    assert run.data.tags["model.sha256"] == whole
+    assert "up to date" in sh(clone, "dvc", "status", "train")
+    assert not list((clone / "checkpoints").glob("*.pt"))
+
+
+def test_stopped_and_gone_on_with_and_with_a_process_killed_the_weights_are_the_same(clone, whole):
+    (clone / paths.WEIGHTS).unlink()
+    first = started(clone, TWO)
+    ranks = at_work(clone, first)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(60) == 130
+    psutil.wait_procs(ranks, 20)
+    said = (clone / "said").read_text()
+    assert "Traceback" not in said
+    assert re.search(r"stopped, and saved, at step \d+ of 60: the same command goes on", said)
+    assert len(list((clone / "checkpoints").glob("*.pt"))) == 1
+
+    second = started(clone, TWO)
+    at_work(clone, second)[1].kill()
+    assert second.wait(200) == 0
+    said = (clone / "said").read_text()
+    assert "Traceback" not in said and said.count("going on from step") == 2
+    assert digest(clone / paths.WEIGHTS) == whole
+    assert [run.info.status for run in runs(clone)] == ["FINISHED"] * 2  # this one, and `whole`
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--processes 2", "the following arguments|unrecognized arguments|options of torchrun"),
+        ("--nproc-per-node two", "two"),
+        ("'", "No closing quotation"),
+        ("train.py", "options of torchrun alone"),
+    ],
+)
+def test_what_torchrun_does_not_know_is_one_sentence(monkeypatch, options, said):
+    monkeypatch.setenv("POSENET_TORCHRUN", options)
+    with pytest.raises(TorchrunError, match=rf"^POSENET_TORCHRUN: .*({said})"):
+        launch("stages.train")
 
 
 if __name__ == "__main__":

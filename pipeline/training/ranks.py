@@ -8,7 +8,7 @@ it is multiplied or added up here.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -64,7 +64,7 @@ class Ranks:
                 nn.SyncBatchNorm.convert_sync_batchnorm(network)
             # Statistics are agreed on by `settle`, after the step; the first's alone would be of
             # fewer photographs.
-            joint = DistributedDataParallel(network, broadcast_buffers=False)
+            joint = DistributedDataParallel(network, forward_sync_buffers=False)
             self._joint[network] = joint
         return self._joint[network]
 
@@ -147,7 +147,8 @@ def started_by_torchrun() -> bool:
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Meet the other processes, where torchrun started this one; all but the first then print
-    nothing. Raises RanksError where a machine has fewer GPUs than processes."""
+    nothing. Raises RanksError where a machine has fewer GPUs than processes, and in whatever
+    process waits for one that has ended."""
     if not started_by_torchrun():
         yield ALONE
         return
@@ -163,10 +164,18 @@ def joined() -> Iterator[Ranks]:
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
     distributed.init_process_group(backend)
-    with open(os.devnull, "w") as nowhere:
-        if rank == 0:
+    try:
+        with nullcontext() if rank == 0 else silence():
             yield Ranks(rank, size, local)
-        else:
-            with redirect_stdout(nowhere), redirect_stderr(nowhere):
-                yield Ranks(rank, size, local)
+    except RuntimeError as error:
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
+            raise RanksError("another process of this training has ended") from error
+        raise
     distributed.destroy_process_group()
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Print nothing; what is raised is still told."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield

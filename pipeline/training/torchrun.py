@@ -82,3 +82,6 @@ def work(task: Callable[[], None]) -> None:
         if os.environ["RANK"] == "0" and str(stop):
             print(stop, file=sys.stderr)
         sys.exit(STOPPED)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):  # it ends already
+            signal.signal(number, signal.SIG_IGN)
