@@ -1,5 +1,9 @@
 """The game: the generator's weights, the validation part's measures, and the learning curve."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -17,79 +21,124 @@ from pipeline.settings import load
 from pipeline.tracking import pictures, registry
 from pipeline.tracking.recording import training_run
 from pipeline.tracking.run import named, observing
+from pipeline.training import torchrun
 from pipeline.training.batches import Photographs
-from pipeline.training.loop import train
+from pipeline.training.loop import Show, train
+from pipeline.training.ranks import Ranks, joined, started_by_torchrun
 from pipeline.training.state import TrainingState
 from stages import stage, stopping
+
+PATIENCE = 60.0  # s for another machine's process of this training, which saves and ends
 
 
 @stage
 def main() -> None:
+    """In this process or, where POSENET_TORCHRUN asks for that, in several."""
+    if torchrun.asked():
+        torchrun.launch("stages.train")
+    else:
+        training()
+
+
+def training() -> None:
+    """Of several processes each trains; the first of each machine writes the results into its
+    folder, and the first of all keeps the saved state and the MLflow run."""
     keep_memory()
-    settings, inputs, device = load(), Inputs.now("train"), default_device()
-    split = pd.read_csv(paths.SPLIT)
-    crops = storage.load(paths.CROPS, settings.cache.geometry)
-    photographs = Photographs(
-        crops=crops,
-        targets=targets.load(paths.HEATMAPS),
-        train=np.flatnonzero(split.part == "train"),
-        validation=np.flatnonzero(split.part == "validation"),
-        device=device,
-    )
-    made_by: dict[str, dict] = {
-        "data": {"name": settings.data.name},
-        "cache": settings.cache.model_dump(),
-        "model": settings.model.model_dump(),
-        "augment": settings.augment.model_dump(),
-        "train": settings.train.model_dump(),
-    }
-    if settings.model.pretrained:
-        made_by["pretrained"] = encoder.provenance(settings.model.encoder)
-    belongs_to = fingerprint("train", made_by)
-    saved = paths.checkpoints() / f"{belongs_to}.pt"
-    lock = saved.with_suffix(".lock")
+    with joined() as ranks:
+        settings, inputs, device = load(), Inputs.now("train"), default_device()
+        split = pd.read_csv(paths.SPLIT)
+        crops = storage.load(paths.CROPS, settings.cache.geometry)
+        photographs = Photographs(
+            crops=crops,
+            targets=targets.load(paths.HEATMAPS),
+            train=np.flatnonzero(split.part == "train"),
+            validation=np.flatnonzero(split.part == "validation"),
+            device=device,
+        )
+        made_by: dict[str, dict] = {
+            "data": {"name": settings.data.name},
+            "cache": settings.cache.model_dump(),
+            "model": settings.model.model_dump(),
+            "augment": settings.augment.model_dump(),
+            "train": settings.train.model_dump(),
+        }
+        if settings.model.pretrained:
+            made_by["pretrained"] = encoder.provenance(settings.model.encoder)
+        belongs_to = fingerprint("train", made_by)
+        ranks.same("their parameters, code or data", belongs_to)
+        saved = paths.checkpoints() / f"{belongs_to}.pt"
 
-    with alone(lock, "runs this training, of the same parameters, code and data"):
-        state = TrainingState(settings, device)
-        if saved.exists():
-            state.restore(saved, settings.train.steps)
-            print(f"going on from step {state.step} of a training that was stopped ({saved})")
+        with only(ranks, saved.with_suffix(".lock")):
+            state = TrainingState(settings, device)
+            if saved.exists():
+                state.restore(saved, settings.train.steps)
+                print(f"going on from step {state.step} of a training that was stopped ({saved})")
+            ranks.same("what is saved: let POSENET_CHECKPOINTS name one shared folder", state.step)
 
-        tags = {
-            "fingerprint": belongs_to,
-            "data.sha256": digest(paths.CROPS / "crops.npy"),
-            "device": device_name(device),
-        } | {f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()}
-        with training_run(settings, tags=tags, resumed=state.step > 0) as run:
-            run.dataset(settings.data.name, tags["data.sha256"], str(paths.CROPS), "training")
-            show = observing()(pictures.progress(run, photographs, settings))
-            if state.step == 0:
-                show(state)
+            tags = {
+                "fingerprint": belongs_to,
+                "data.sha256": digest(paths.CROPS / "crops.npy"),
+                "device": device_name(device),
+                "processes": str(ranks.size),
+            } | {f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()}
+            resumed = state.step > 0
+            tracked = training_run(settings, tags=tags, resumed=resumed) if ranks.first else None
+            with tracked or nullcontext() as run:
+                show: Show = unseen
+                if run:
+                    sha256 = tags["data.sha256"]
+                    run.dataset(settings.data.name, sha256, str(paths.CROPS), "training")
+                    show = observing()(pictures.progress(run, photographs, settings))
+                    if not resumed:
+                        show(state)
 
-            def report(step: int, metrics: dict[str, float]) -> None:
-                write_curve(state.history)
-                run.log(step, metrics)
+                def report(step: int, metrics: dict[str, float]) -> None:
+                    if ranks.first_here:
+                        write_curve(state.history)
+                    if run:
+                        run.log(step, metrics)
 
-            with deterministic(settings.train.deterministic), stopping() as stopped:
-                train(state, photographs, settings, saved, report, show, stopped)
-            checkpoint.save(paths.WEIGHTS, state.averaged_generator, made_by)
-            curve = write_curve(state.history)
+                with deterministic(settings.train.deterministic), stopping() as stopped:
+                    train(state, photographs, settings, saved, report, show, stopped, ranks=ranks)
+                if ranks.first_here:
+                    checkpoint.save(paths.WEIGHTS, state.averaged_generator, made_by)
+                    curve = write_curve(state.history)
 
-            estimator = CropEstimator.load(paths.WEIGHTS)
-            evaluation = protocol.evaluate(estimator, crops, photographs.validation)
-            measured = protocol.measure(evaluation)
-            results.write(measured, "validation")
-            copied(paths.copies("train"), paths.LEARNING_CURVE, paths.measures("validation"))
+                    estimator = CropEstimator.load(paths.WEIGHTS)
+                    evaluation = protocol.evaluate(estimator, crops, photographs.validation)
+                    measured = protocol.measure(evaluation)
+                    results.write(measured, "validation")
+                    copied(
+                        paths.copies("train"), paths.LEARNING_CURVE, paths.measures("validation")
+                    )
+                if run:
+                    run.log(state.step, named("validation", measured))
+                    run.tag("model.sha256", digest(paths.WEIGHTS))
+                    with observing():
+                        run.figure(learning_curves(curve), "pictures/learning_curves.png")
+                        pictures.log(
+                            run, "validation", evaluation, estimator, crops, photographs.targets
+                        )
+                        registry.describe(run, estimator, split, {"validation": measured})
+                inputs.check()
+                ranks.wait()  # until all machines have their results, the saved state is needed
+            if ranks.first:
+                saved.unlink(missing_ok=True)
+                print(f"validation\n{results.table(measured)}")
 
-            run.log(state.step, named("validation", measured))
-            run.tag("model.sha256", digest(paths.WEIGHTS))
-            with observing():
-                run.figure(learning_curves(curve), "pictures/learning_curves.png")
-                pictures.log(run, "validation", evaluation, estimator, crops, photographs.targets)
-                registry.describe(run, estimator, split, {"validation": measured})
-            inputs.check()
-        saved.unlink(missing_ok=True)
-    print(f"validation\n{results.table(measured)}")
+
+@contextmanager
+def only(ranks: Ranks, lock: Path) -> Iterator[None]:
+    """Be the only processes that run this training."""
+    task = "runs this training, of the same parameters, code and data"
+    patience = PATIENCE if ranks.size > 1 else 0.0
+    with alone(lock, task, patience) if ranks.first else nullcontext():
+        ranks.wait()
+        yield
+
+
+def unseen(_: TrainingState) -> None:
+    """Where another process shows it."""
 
 
 def write_curve(history: list[dict[str, float]]) -> pd.DataFrame:
@@ -101,4 +150,4 @@ def write_curve(history: list[dict[str, float]]) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    torchrun.work(training) if started_by_torchrun() else main()

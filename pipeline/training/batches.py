@@ -11,13 +11,14 @@ from torch import Tensor
 from pipeline.data.crops import Crops
 from pipeline.data.targets import Targets
 from pipeline.device import upload
-from pipeline.evaluation.occluders import draw_occluders, occlude
+from pipeline.evaluation.occluders import Occluders, People, draw_occluders, occlude
 from pipeline.networks import estimator, heatmaps
 from pipeline.networks.layers import normalise
 from pipeline.seeding import seeded
 from pipeline.settings import Settings, Train
 from pipeline.training import augmentation
 from pipeline.training.augmentation import Window
+from pipeline.training.ranks import ALONE, Ranks
 
 
 class Stored(NamedTuple):
@@ -73,36 +74,58 @@ def order(step: int, indices: np.ndarray, train: Train) -> np.ndarray:
     ]
 
 
-def training_batch(step: int, photographs: Photographs, settings: Settings) -> Batch:
-    """The photographs of a step, augmented where that is asked for."""
+def training_batch(
+    step: int, photographs: Photographs, settings: Settings, ranks: Ranks = ALONE
+) -> Batch:
+    """The photographs of a step, this process's rows of them, augmented where that is asked for."""
     if settings.augment.enabled:
-        return augmented_batch(step, photographs, settings)
+        return augmented_batch(step, photographs, settings, ranks)
     indices = order(step, photographs.train, settings.train)
-    return plain_batch(indices, photographs, settings.model.occlusion)
+    own = ranks.rows(len(indices))
+    return plain_batch(indices[own.start : own.stop], photographs, settings.model.occlusion)
 
 
-def augmented_batch(step: int, photographs: Photographs, settings: Settings) -> Batch:
-    """The augmented photographs of a step, with targets re-rendered from the moved joints."""
+def augmented_batch(
+    step: int, photographs: Photographs, settings: Settings, ranks: Ranks = ALONE
+) -> Batch:
+    """The augmented photographs of a step, with targets re-rendered from the moved joints.
+
+    The random numbers are those of the whole batch, of which a process takes its rows: a row is the
+    same, whoever has it.
+    """
     geometry, augment, device = photographs.crops.geometry, settings.augment, photographs.device
     indices = order(step, photographs.train, settings.train)
-    size = input_size(step, settings.train)
+    size, whole = input_size(step, settings.train), len(indices)
     rng = seeded(settings.train.seed, 2, step)
-    warps = augmentation.draw_warps(rng, len(indices), augment)
-    colours = augmentation.draw_colours(rng, len(indices), augment)
-
-    chosen = upload(torch.from_numpy(indices), device)
-    stored = Stored(*(each[chosen] for each in photographs.stored))
-    window = Window.middle(len(indices), geometry.stored_size, geometry.input_size)
+    warps = augmentation.draw_warps(rng, whole, augment)
+    colours = augmentation.draw_colours(rng, whole, augment)
+    window = Window.middle(whole, geometry.stored_size, geometry.input_size)
     if augment.cut:
         cuts = seeded(settings.train.seed, 4, step)
         points = torch.from_numpy(photographs.crops.points[indices])
         seen, window = augmentation.draw_cuts(cuts, points, augment.cut, window)
-        stored = stored._replace(images=augmentation.cut_off(stored.images, upload(seen, device)))
-    people = augmentation.warp(*stored, warps, window, size)
-    recoloured = augmentation.recolour(people.images, upload(colours, device))
+
+    # A row is covered with patches of the one before, so the last needed here stands before the
+    # first; of a whole batch that is its own last.
+    own = ranks.rows(whole)
+    needed = [*own] if len(own) == whole else [*own, own.start - 1]
+    chosen = upload(torch.from_numpy(indices[needed]), device)
+    stored = Stored(*(each[chosen] for each in photographs.stored))
+    if augment.cut:
+        black = augmentation.cut_off(stored.images, upload(seen[needed], device))
+        stored = stored._replace(images=black)
+    matrix, flip = (each[needed] for each in warps)
+    window = Window(*(each[needed] for each in window))
+    people = augmentation.warp(*stored, (matrix, flip), window, size)
+    recoloured = augmentation.recolour(people.images, upload(colours[needed], device))
+    donors = recoloured.roll(1, 0)[: len(own)]
+    people = People(*(each[: len(own)] for each in people._replace(images=recoloured)))
     annotated = ~people.points.isnan().any(-1)
-    occluders = draw_occluders(rng, annotated, augment.occluders, augment.occluder_size)
-    people = occlude(people._replace(images=recoloured), recoloured.roll(1, 0), occluders)
+    # Only its own joints decide where a row's occluders are: those of others may be left out.
+    everyone = annotated.new_zeros(whole, annotated.shape[1])
+    everyone[own.start : own.stop] = annotated
+    drawn = draw_occluders(rng, everyone, augment.occluders, augment.occluder_size)
+    people = occlude(people, donors, Occluders(*(each[own.start : own.stop] for each in drawn)))
 
     side = size // geometry.stride
     points = geometry.input_to_heatmap(people.points)

@@ -19,6 +19,7 @@ from pipeline.rates import schedule, set_rate
 from pipeline.settings import Settings, Train
 from pipeline.training import losses
 from pipeline.training.batches import Batch, Photographs, plain_batch, training_batch
+from pipeline.training.ranks import ALONE, Ranks
 from pipeline.training.state import TrainingError, TrainingState
 
 SAVE_EVERY = 100  # steps between two saves of the state
@@ -38,10 +39,13 @@ def train(
     show: Show = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
     save_every: int = SAVE_EVERY,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Play from the state's step to the last one; the state then holds the result.
 
-    Where `stopped` says so before a step, the state is saved, and KeyboardInterrupt raised.
+    Where `stopped` says so before a step, in any process, the state is saved, and KeyboardInterrupt
+    raised. Of several processes each has the whole state, and calls `report`; the first saves it,
+    shows it, and measures the validation part.
     """
     for part in ("train", "validation"):
         if not len(getattr(photographs, part)):
@@ -49,6 +53,9 @@ def train(
                 f"the {part} part of data/split.csv is empty: too few photographs for its share"
             )
     config = settings.train
+    batch_size = min(config.batch, len(photographs.train))
+    if ranks.size > batch_size:
+        raise TrainingError(f"{ranks.size} processes for {batch_size} photographs in a batch")
     if config.compile is True or (config.compile == "auto" and photographs.device.type == "cuda"):
         for network in (state.generator, state.pose, state.confidence):
             network.compile()
@@ -62,17 +69,18 @@ def train(
         unit=" steps",
     )
     for step in bar:
-        if stopped():
-            state.save(checkpoint)
+        if ranks.any(stopped()):
+            if ranks.first:
+                state.save(checkpoint)
             raise KeyboardInterrupt(
                 f"stopped, and saved, at step {step} of {config.steps}: the same command goes on"
             )
         rate = config.learning_rate * schedule(step, config)
         set_rate(state.optimisers["generator"], rate)
-        batch = training_batch(step, photographs, settings)
+        batch = training_batch(step, photographs, settings, ranks)
         logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
-        state.recent.append(iteration(state, batch, settings, with_ratio=logged))
-        seen += len(batch.images)
+        state.recent.append(iteration(state, batch, settings, ranks, with_ratio=logged))
+        seen += batch_size
 
         if logged:
             row = _means(state.recent)
@@ -84,20 +92,28 @@ def train(
             speed = seen / (time.perf_counter() - since)
             bar.set_postfix_str(f"loss {row['train/loss']:.3f}, {speed:.0f} images/s")
             if state.step % config.validate_every == 0 or state.step == config.steps:
-                row |= validate(state.averaged_generator, photographs, settings)
+                row |= ranks.of_first(
+                    lambda: validate(state.averaged_generator, photographs, settings)
+                )
                 pck = row.get("val/pck_0.2/mean", float("nan"))
                 tqdm.write(f"step {state.step}: validation PCK@0.2 {pck:.3f}")
-                show(state)
+                if ranks.first:
+                    show(state)
             state.history.append({"step": state.step} | row)
             report(state.step, row | {"train/images_per_second": speed})
             since, seen, state.recent = time.perf_counter(), 0, []
             if state.step - saved >= save_every or state.step == config.steps:
-                state.save(checkpoint)
+                if ranks.first:
+                    state.save(checkpoint)
                 saved = state.step
 
 
 def iteration(
-    state: TrainingState, batch: Batch, settings: Settings, with_ratio: bool = False
+    state: TrainingState,
+    batch: Batch,
+    settings: Settings,
+    ranks: Ranks = ALONE,
+    with_ratio: bool = False,
 ) -> dict[str, Tensor]:
     """One iteration of Algorithm 1; returns its losses and how the players did, without waiting for
     them.
@@ -107,17 +123,19 @@ def iteration(
     separate step of G on L_G alone; here that step is part of Eq. 4, which contains L_G, at half
     the cost.
 
-    with_ratio: also how large the adversarial gradient is beside the reconstruction's.
+    with_ratio: also how large the adversarial gradient is beside the reconstruction's. Of several
+    processes each has its rows of the batch; what is returned is that of all rows.
     """
     config, generator = settings.train, state.generator.train()
     images, points, truth, mask, counts = batch
     joints = mask.shape[1]
+    by_counts, by_mask = ranks.weighing(counts, mask)
     reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
     precision = functools.partial(autocast, config.precision, images.device)
 
     with precision():
-        outputs = generator(images)
-    reconstruction = loss = reconstruct(outputs, truth, counts)
+        outputs = ranks.joint(generator)(images)
+    reconstruction = loss = by_counts(reconstruct(outputs, truth, counts))
     values = {"train/reconstruction": reconstruction.detach()}
 
     if config.adversarial and state.step >= config.game_start * config.steps:
@@ -138,28 +156,30 @@ def iteration(
             ("confidence", state.confidence, []),
         ):
             with precision():
-                answers = player(*context, both).float()
+                answers = ranks.joint(player)(*context, both).float()
             on_real, on_fake = answers.chunk(2)
-            player_loss = losses.discriminator_loss(on_real, on_fake, labels[name], mask)
+            player_loss = by_mask(losses.discriminator_loss(on_real, on_fake, labels[name], mask))
             state.optimisers[name].zero_grad()
             player_loss.backward()
             state.optimisers[name].step()
             values |= {f"{name}/loss": player_loss.detach()}
-            values |= _answers(name, on_real.detach(), on_fake.detach(), labels[name], mask)
+            shares = _answers(name, on_real.detach(), on_fake.detach(), labels[name], mask)
+            values |= {key: by_mask(share) for key, share in shares.items()}
 
-        # G, through the updated P and C, which do not learn from this.
+        # G, through the updated P and C, which do not learn from this: their own gradients are
+        # nobody's, so they are not joint here.
         for player in (state.pose, state.confidence):
             player.requires_grad_(False)
         with precision():
             fooled = state.pose(images, fake).float(), state.confidence(fake).float()
-        l_p, l_c = (losses.adversarial_loss(answers, mask) for answers in fooled)
+        l_p, l_c = (by_mask(losses.adversarial_loss(answers, mask)) for answers in fooled)
         loss = losses.generator_loss(reconstruction, l_c, l_p, config.alpha, config.beta)
         values |= {
             "train/adversarial_pose": l_p.detach(),
             "train/adversarial_confidence": l_c.detach(),
         }
         if with_ratio:
-            ratio = _gradient_ratio(reconstruction, loss, outputs[-1], joints)
+            ratio = _gradient_ratio(reconstruction, loss, outputs[-1], joints, ranks)
             values["train/gradient_ratio"] = ratio
 
     state.optimisers["generator"].zero_grad()
@@ -168,9 +188,10 @@ def iteration(
     state.optimisers["generator"].step()
     for player in (state.pose, state.confidence):
         player.requires_grad_(True)
+    ranks.settle(generator, state.pose, state.confidence)
     state.averaged.update_parameters(generator)
     state.step += 1
-    return values | {"train/loss": loss.detach(), "train/gradient_norm": norm}
+    return ranks.mean(values | {"train/loss": loss.detach(), "train/gradient_norm": norm})
 
 
 def _advice(rows: list[dict[str, Tensor]], config: Train) -> str:
@@ -196,13 +217,16 @@ def _answers(
     }
 
 
-def _gradient_ratio(reconstruction: Tensor, loss: Tensor, output: Tensor, joints: int) -> Tensor:
+def _gradient_ratio(
+    reconstruction: Tensor, loss: Tensor, output: Tensor, joints: int, ranks: Ranks
+) -> Tensor:
     """Norm of the adversarial gradient over the reconstruction's, at the last stack's pose maps."""
     of_loss, of_reconstruction = (
         torch.autograd.grad(each, output, retain_graph=True)[0][:, :joints].contiguous()
         for each in (loss, reconstruction)
     )
-    return (of_loss - of_reconstruction).norm() / of_reconstruction.norm().clamp_min(1e-12)
+    of_game = ranks.norm(of_loss - of_reconstruction)
+    return of_game / ranks.norm(of_reconstruction).clamp_min(1e-12)
 
 
 def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:

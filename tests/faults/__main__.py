@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import faults
-from faults import disk, inputs, kills, outages, speed
+from faults import disk, inputs, kills, outages, ranks, speed
 from faults.clone import Reference
 from faults.table import Table
 
-SUITES = ("kills", "outages", "disk", "inputs", "speed")
+SUITES = ("kills", "ranks", "outages", "disk", "inputs", "speed")
 
 
 def main() -> int:
@@ -26,10 +26,12 @@ def main() -> int:
     table, chosen = Table(), options.only.split(",")
     start, rng = time.monotonic(), np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        if set(chosen) & {"kills", "outages", "disk"}:
+        if set(chosen) & {"kills", "ranks", "outages", "disk"}:
             reference = Reference.of(Path(folder).resolve() / "reference")
         if "kills" in chosen:
             kills.run(table, reference, options.share, rng)
+        if "ranks" in chosen:
+            ranks.run(table, reference, options.share, rng)
         if "outages" in chosen:
             outages.run(table, reference, options.share)
         if "disk" in chosen:
