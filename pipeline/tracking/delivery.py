@@ -201,11 +201,17 @@ class Delivery:
             )
             aliases = client.get_registered_model(name).aliases
             if "champion" in aliases:
-                present = client.get_model_version(name, aliases["champion"]).tags
-                if present.get("protocol") != protocol or float(present["score"]) >= score:
+                present = client.get_model_version(name, aliases["champion"])
+                if not better(tags, present.tags):
                     return
             client.set_registered_model_alias(name, "champion", new.version)
 
     def end(self, status: str, time: int) -> None:
         """The final status, FINISHED, FAILED or KILLED, at a time in ms."""
         self.store.client.set_terminated(self.run_id, status, time)
+
+
+def better(new: Mapping[str, str], champion: Mapping[str, str]) -> bool:
+    """Whether a version beats the champion, by their tags: measured in the same way, and higher."""
+    same = new.get("protocol") == champion.get("protocol") is not None
+    return same and float(new["score"]) > float(champion["score"])
