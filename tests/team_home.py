@@ -229,6 +229,7 @@ class Tracking(Part):
             "default_permission = EDIT\n"
             f"database_uri = {database.address('mlflow_users')}\n"
             "admin_username = admin\n"
+            "auth_cache_ttl_seconds = 60\n"  # else every request costs the hash of a password
         )
         self._more = objects.keys["mlflow"].environment(objects.address) | {
             "PGPASSWORD": database.password,

@@ -66,11 +66,12 @@ class Team:
         git(folder, "clone", "-q", "--bare", str(first), "shared.git")
 
     def join(self, name: str) -> Clone:
-        """A new member, who clones."""
+        """A new member, who clones, and makes the data, which is never pushed."""
         git(self.folder, "clone", "-q", "shared.git", name)
         clone, key = Clone(self.folder / name, self.home.tracking.member(name)), self.key
         for option, value in (("access_key_id", key.id), ("secret_access_key", key.secret)):
             sh(clone.folder, "dvc", "remote", "modify", "--local", "team", option, value)
+        clone.run("dvc", "repro", "download", "cache")
         self.members[name] = clone
         return clone
 
@@ -86,7 +87,7 @@ class Team:
     def train(self, names: dict[str, list[str]], disturb: Disturb | None = None) -> None:
         """Experiments of the members, all at once; each has a seed, and so a result, of its own."""
         for name in names:
-            self.join(name).run("dvc", "repro", "download", "cache")
+            self.join(name)
         started, seed = [], 0
         for member, experiments in names.items():
             for experiment in experiments:
