@@ -84,8 +84,13 @@ class Team:
         passwords = {each.member["MLFLOW_TRACKING_PASSWORD"] for each in self.members.values()}
         return self.home.secrets | passwords
 
-    def train(self, names: dict[str, list[str]], disturb: Disturb | None = None) -> None:
-        """Experiments of the members, all at once; each has a seed, and so a result, of its own."""
+    def train(
+        self, names: dict[str, list[str]], *options: str, disturb: Disturb | None = None
+    ) -> None:
+        """Experiments of the members, all at once; each has a seed, and so a result, of its own.
+
+        options: of `dvc exp run`. disturb: what is done to the home meanwhile.
+        """
         for name in names:
             self.join(name)
         started, seed = [], 0
@@ -97,7 +102,7 @@ class Team:
                 with log.open("w") as file:
                     started.append(
                         subprocess.Popen(
-                            clone.words(*command, "-S", f"train.seed={seed}"),
+                            clone.words(*command, "-S", f"train.seed={seed}", *options),
                             cwd=clone.folder,
                             env=environment(),
                             stdout=file,

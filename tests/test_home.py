@@ -14,6 +14,7 @@ from teamwork import Team, counted, told
 REASON = team_home.missing()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 EXPERIMENTS = {"ada": ["ada-1"], "grace": ["grace-1"]}
+SHORTER = ("-S", "train.steps=20", "-S", "train.game_start=0.5")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def home():
 def team(home, tmp_path_factory):
     """Whose two members have trained, and pushed."""
     team = Team(tmp_path_factory.mktemp("team"), home)
-    team.train(EXPERIMENTS)
+    team.train(EXPERIMENTS, *SHORTER)
     return team
 
 

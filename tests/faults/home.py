@@ -9,6 +9,7 @@ from teamwork import Team, counted, restarts, told
 
 NAMES = {"ada": ["ada-1", "ada-2"], "grace": ["grace-1", "grace-2"]}
 KILLS = 6
+LONGER = ("-S", "train.steps=400")  # so that they go on under all of it
 
 
 def run(table: Table, folder: Path) -> None:
@@ -22,7 +23,7 @@ def run(table: Table, folder: Path) -> None:
         folder.mkdir(parents=True)
         with team_home.home() as home:
             team = Team(folder, home)
-            team.train(NAMES, restarts(team, KILLS))
+            team.train(NAMES, *LONGER, disturb=restarts(team, KILLS))
             counts = counted(team, [name for names in NAMES.values() for name in names])
             require(not (places := told(team)), f"a secret in {', '.join(places)}")
             table.notes[kind] = "nothing: " + ", ".join(f"{n} {what}" for what, n in counts.items())
