@@ -1,4 +1,4 @@
-"""Real MLflow servers for tests: on a free port, ready when they are handed over, ended with their
+"""Real servers for tests: on a free port, ready when they are handed over, ended with their
 workers."""
 
 import os
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,27 +22,54 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    *words: str, folder: Path, log: Path, ready: str, port: int | None = None
+    *words: str,
+    folder: Path,
+    log: Path,
+    ready: str,
+    port: int | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, subprocess.Popen]]:
-    """`mlflow WORDS...` in a folder, once its path `ready` answers: its address and its process."""
+    """`mlflow WORDS...` in a folder, once its path `ready` answers: its address and its process.
+
+    more: of its environment.
+    """
     port = port or free_port()
     address = f"http://127.0.0.1:{port}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with log.open("w") as file:
+    command = [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", str(port)]
+    more = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"} | dict(more or {})
+    with program(command, folder, log, lambda: answers(address + ready), more) as process:
+        yield address, process
+
+
+@contextmanager
+def program(
+    command: Sequence[str],
+    folder: Path,
+    log: Path,
+    ready: Callable[[], bool],
+    more: Mapping[str, str],
+    user: str | None = None,
+) -> Iterator[subprocess.Popen]:
+    """A server in a folder, once it is ready. more: of its environment; user: whose it is."""
+    with log.open("a") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", str(port)],
+            command,
             cwd=folder,
-            env=os.environ | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            env=os.environ | more,
             stdout=file,
             stderr=file,
             start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
         )
     try:
         deadline = time.monotonic() + 60
-        while not answers(address + ready):
+        while not ready():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        yield address, process
+        yield process
     finally:
         stop(process)
 

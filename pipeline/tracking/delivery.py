@@ -30,6 +30,7 @@ class Delivery:
         self._connect, self.files = connect, files
         self._connecting = Lock()
         self._found: tuple[Store, str] | None = None
+        self._begun: set[str] | None = None  # names of curves that the store had before
         self._curves: dict[str, list[tuple[int, float]]] = {}
 
     @property
@@ -88,9 +89,13 @@ class Delivery:
             self._curve(point.key).append((point.step, point.value))
 
     def _curve(self, name: str) -> list[tuple[int, float]]:
-        """Steps and values that the store has."""
+        """Steps and values that the store has. It is asked only for curves that it has begun: one
+        question for each of an evaluation's hundreds took minutes where each needs a password."""
+        if self._begun is None:
+            self._begun = set(self.store.client.get_run(self.run_id).data.metrics)
         if name not in self._curves:
-            history = self.store.client.get_metric_history(self.run_id, name)
+            known = name in self._begun
+            history = self.store.client.get_metric_history(self.run_id, name) if known else ()
             self._curves[name] = [(point.step, point.value) for point in history]
         return self._curves[name]
 
@@ -201,11 +206,17 @@ class Delivery:
             )
             aliases = client.get_registered_model(name).aliases
             if "champion" in aliases:
-                present = client.get_model_version(name, aliases["champion"]).tags
-                if present.get("protocol") != protocol or float(present["score"]) >= score:
+                present = client.get_model_version(name, aliases["champion"])
+                if not better(tags, present.tags):
                     return
             client.set_registered_model_alias(name, "champion", new.version)
 
     def end(self, status: str, time: int) -> None:
         """The final status, FINISHED, FAILED or KILLED, at a time in ms."""
         self.store.client.set_terminated(self.run_id, status, time)
+
+
+def better(new: Mapping[str, str], champion: Mapping[str, str]) -> bool:
+    """Whether a version beats the champion, by their tags: measured in the same way, and higher."""
+    same = new.get("protocol") == champion.get("protocol") is not None
+    return same and float(new["score"]) > float(champion["score"])

@@ -110,6 +110,12 @@ def _escaped(path: Path) -> str:
 def open_store(data_name: str, network: str = GENERATOR) -> Store:
     """Connect to the store and find or create the experiment of a network on a data set, also while
     another process does. Raises TrackingError."""
+    experiment = f"{PREFIX}{data_name}" + ("" if network == GENERATOR else f"-{network}")
+    return open_at(tracking_uri(), experiment, COLUMNS[network])
+
+
+def open_at(uri: str, experiment: str, columns: Sequence[str] = COLUMNS[GENERATOR]) -> Store:
+    """The same of any store, and of an experiment by its name; columns: of its view."""
     # Before the import, which reads them. Less patience than MLflow's 7 repetitions of 120 s.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -124,8 +130,6 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
         for handler in logger.handlers:
             if not any(isinstance(each, Discreet) for each in handler.filters):
                 handler.addFilter(Discreet())
-    uri, experiment = tracking_uri(), f"{PREFIX}{data_name}"
-    experiment += "" if network == GENERATOR else f"-{network}"
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -135,7 +139,7 @@ def open_store(data_name: str, network: str = GENERATOR) -> Store:
                     _make(database)
                 client = mlflow.MlflowClient(tracking_uri=uri)
                 follow(database, main_root())
-                place = _experiment(client, uri, experiment, COLUMNS[network])
+                place = _experiment(client, uri, experiment, columns)
                 return Store(client, uri, experiment, place)
         except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, sqlite3: each raises its own
             # A local database may be half made or locked by a process that takes no lock here, as

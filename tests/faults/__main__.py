@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import faults
-from faults import disk, inputs, kills, outages, ranks, speed
+from faults import disk, home, inputs, kills, outages, ranks, speed
 from faults.clone import Reference
 from faults.table import Table
 
-SUITES = ("kills", "ranks", "outages", "disk", "inputs", "speed")
+SUITES = ("kills", "ranks", "outages", "disk", "inputs", "home", "speed")
 
 
 def main() -> int:
@@ -38,6 +38,8 @@ def main() -> int:
             disk.run(table, reference, options.share)
         if "inputs" in chosen:
             inputs.run(table, Path(folder).resolve() / "inputs", options.share, rng)
+        if "home" in chosen:
+            home.run(table, Path(folder).resolve() / "home")
         if "speed" in chosen:
             speed.run(table, Path(folder))
     minutes = (time.monotonic() - start) / 60
