@@ -3,6 +3,7 @@ of what must be there afterwards, in MLflow, in the DVC remote, in Git."""
 
 import csv
 import hashlib
+import json
 import subprocess
 import time
 from collections import Counter
@@ -48,6 +49,7 @@ class Clone:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.member.items():
                 patch.setenv(name, value)
+            patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
             yield mlflow.MlflowClient(self.member["MLFLOW_TRACKING_URI"])
 
 
@@ -160,10 +162,24 @@ def outputs(folder: Path) -> int:
     stages, count = yaml.safe_load((folder / "dvc.lock").read_text())["stages"], 0
     for stage in PUSHED:
         for out in stages[stage]["outs"]:
-            content = (folder / out["path"]).read_bytes()
-            assert hashlib.md5(content, usedforsecurity=False).hexdigest() == out["md5"], out
-            count += 1
+            path = folder / out["path"]
+            files = [each for each in path.rglob("*") if each.is_file()] or [path]
+            assert (md5_of_folder(path) if path.is_dir() else md5(path)) == out["md5"], out
+            count += len(files)
     return count
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def md5_of_folder(folder: Path) -> str:
+    """As DVC names a folder: by the names and hashes of all files in it."""
+    files = {each.relative_to(folder).as_posix(): each for each in folder.rglob("*")}
+    entries = [{"md5": md5(files[name]), "relpath": name} for name in sorted(files)
+               if files[name].is_file()]  # fmt: skip
+    said = json.dumps(entries, sort_keys=True).encode()
+    return f"{hashlib.md5(said, usedforsecurity=False).hexdigest()}.dir"
 
 
 def points(client: mlflow.MlflowClient, run, curve: Path) -> int:
