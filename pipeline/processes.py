@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from pipeline.errors import PipelineError
 
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+STOPPED = 128 + signal.SIGINT  # the exit status that shells give to what was told to stop
 
 
 class OccupiedError(PipelineError):

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.errors import PipelineError
 from pipeline.inputs import Inputs
-from pipeline.processes import alone, end_with_parent
+from pipeline.processes import STOPPED, alone, end_with_parent
 from pipeline.repository import check_kept
 
 LOCKS = Path(".dvc/tmp/locks")
@@ -20,7 +20,6 @@ BY_DVC = "DVC_STAGE" in os.environ
 if BY_DVC:  # at once: a stage's own imports take seconds
     end_with_parent(signal.SIGTERM)
 PATIENCE = 20.0  # s for a stage whose DVC was killed, which saves what it has and ends
-STOPPED = 128 + signal.SIGINT  # the exit status that shells give
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -28,15 +28,8 @@ PEOPLE = np.zeros((3, 14, 2))
 @contextmanager
 def store(folder: Path) -> Iterator[Path]:
     """A store in a folder with one registered model; until the end, programs run in there."""
-    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    (folder / "data").mkdir()
-    (folder / "data/split.csv").write_text("image,group,part\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("DVC_ROOT", raising=False)
+    with untrained.repository(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        untrained.write(folder)
-        untrained.write_finder(folder)
         keep(folder, 0.5)
         yield folder
 

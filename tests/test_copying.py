@@ -1,6 +1,5 @@
 """A change of home: a store's runs and models copied into a real MLflow server, each once."""
 
-import shutil
 from pathlib import Path
 
 import mlflow
@@ -54,16 +53,7 @@ def home(tmp_path_factory, server):
     """A repository with two trainings, of which the first is the champion, one that failed and one
     that goes on; all copied once. Their ids."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / "data").mkdir()
-    shutil.copy(ROOT / "params.yaml", folder)
-    (folder / "data/split.csv").write_text("image,group,part\n")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
-            patch.delenv(name, raising=False)
-        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "60")
-        patch.chdir(folder)
-        untrained.write(folder)
-        untrained.write_finder(folder)
+    with untrained.repository(folder):
         with pytest.MonkeyPatch.context() as theirs:
             theirs.setenv("MLFLOW_TRACKING_URI", server)
             trained(folder, "theirs", 0.6)
@@ -198,3 +188,9 @@ def test_what_is_no_server_is_refused(home, capsys):
     assert main(["track", "--to", f"http://me:secret@127.0.0.1:{servers.free_port()}"]) == 1
     said = capsys.readouterr().err
     assert "cannot track at http://127.0.0.1" in said and "secret" not in said
+
+
+def test_a_store_without_runs_is_copied_too(server, tmp_path, capsys):
+    with untrained.repository(tmp_path):
+        assert main(["track", "--to", server]) == 0
+    assert "copied" not in capsys.readouterr().out

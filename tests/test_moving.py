@@ -40,16 +40,8 @@ def train(folder: Path, score: float) -> Run:
 def template(tmp_path_factory):
     """A repository with one run and its model, made under the name that it loses."""
     folder = tmp_path_factory.mktemp("before") / OLD
-    (folder / "data").mkdir(parents=True)
-    shutil.copy(ROOT / "params.yaml", folder)
-    (folder / "data/split.csv").write_text("image,group,part\n")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
-            patch.delenv(name, raising=False)
-        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "60")
-        patch.chdir(folder)
-        untrained.write(folder)
-        untrained.write_finder(folder)
+    folder.mkdir()
+    with untrained.repository(folder):
         run = train(folder, 0.5)
         yield folder, run.id
 

@@ -1,10 +1,15 @@
 """Tiny weights that nobody trained, and all that belongs to them, for tests of what is done with
 them."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 
+from conftest import ROOT
 from pipeline.finding.finder import Finder
 from pipeline.networks import checkpoint
 from pipeline.networks.generator import Generator
@@ -44,6 +49,23 @@ FINDER = FinderSettings(
 )
 # Whoever is found is told of: what nobody has trained is sure of nothing.
 JUDGEMENT = Judgement(bias=0.0, centre=0.5, joints=0.5, least=0.0, hidden=0.05, outside=0.0)
+
+
+@contextmanager
+def repository(folder: Path) -> Iterator[None]:
+    """Until the end the current folder is this empty one, with what runs are tracked by, untrained
+    networks, and a store of its own."""
+    (folder / "data").mkdir()
+    shutil.copy(ROOT / "params.yaml", folder)
+    (folder / "data/split.csv").write_text("image,group,part\n")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
+            patch.delenv(name, raising=False)
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "60")
+        patch.chdir(folder)
+        write(folder)
+        write_finder(folder)
+        yield
 
 
 def write(folder: Path, **changes) -> Path:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pipeline.paths import main_root
+from pipeline.processes import alone
 from pipeline.tracking.delivery import METRICS_A_CALL, Delivery, better
 from pipeline.tracking.recording import resend
 from pipeline.tracking.store import (
@@ -39,7 +38,8 @@ def copy_to(uri: str) -> tuple[list[str], int]:
     """Send what waits for this project's store, then copy its experiments to a server: lines that
     say what was done, and how many runs had to stay.
 
-    Raises TrackingError where a store cannot be opened, or fails on the way.
+    Raises TrackingError where a store cannot be opened, or fails on the way, OccupiedError where
+    another process copies it.
     """
     if not remote(uri):
         raise TrackingError(f"{public(uri)} is no server: --to takes an http or https address")
@@ -47,14 +47,9 @@ def copy_to(uri: str) -> tuple[list[str], int]:
         raise TrackingError(f"{public(uri)} is the store itself: unset MLFLOW_TRACKING_URI")
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
-    lock = main_root() / ".dvc" / "tmp" / "copying.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            said, copying = resend(), Copying(uri)
-            copying.all()
-    except Timeout:
-        raise TrackingError("another process is copying") from None
+    with alone(main_root() / ".dvc" / "tmp" / "copying.lock", "copies this store"):
+        said, copying = resend(), Copying(uri)
+        copying.all()
     said += [f"{number} {what}" for what, number in copying.counts.items()]
     return said, copying.counts["running: to be copied when they have ended"]
 
@@ -67,6 +62,7 @@ class Copying:
 
         self._uri = uri
         self._source = mlflow.MlflowClient(tracking_uri=tracking_uri())
+        self._target = mlflow.MlflowClient(tracking_uri=uri)
         self._runs: dict[str, str] = {}  # ids of those that are there, by the old ones
         self._models: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
@@ -86,7 +82,7 @@ class Copying:
                     order_by=["attributes.start_time ASC"],
                 ):
                     self._run(run, target)
-            self._registered(target.client)
+            self._registered(self._target)
         except (MlflowException, OSError) as error:
             said = f"not all is copied to {self._uri}, the next try goes on: {error}"
             raise TrackingError(public(said)) from None

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -21,7 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 from PIL import Image
 
-from pipeline.files import FullDiskError, written_whole
+from pipeline.files import FullDiskError, copied, written_whole
 from pipeline.paths import main_root
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.outbox import PATIENCE, Outbox
@@ -162,7 +161,8 @@ class Run:
         copy = self._outbox.keep(
             lambda place: shutil.copytree(PACKAGE, place, ignore=ignored), PACKAGE.name
         )
-        beside = self._outbox.keep(partial(_copied, artifacts.values()), "artifacts")
+        # Side by side, as those who load one expect the others.
+        beside = self._outbox.keep(lambda place: copied(place, *artifacts.values()), "artifacts")
         if copy and beside:
             self._outbox.say(
                 "model",
@@ -242,13 +242,6 @@ def _new_outbox(about: Mapping[str, Any]) -> Path:
             reason = error
             _log.warning("what a run is told cannot be kept in %s: %s", parent, error)
     raise TrackingError(f"a run needs a place for what it is told: {reason}")
-
-
-def _copied(files: Iterable[Path], folder: Path) -> None:
-    """Copies of files, side by side in a new folder, as those who load one expect the others."""
-    folder.mkdir()
-    for file in files:
-        shutil.copyfile(file, folder / file.name)
 
 
 def now() -> int:

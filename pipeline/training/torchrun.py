@@ -18,9 +18,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 
 from pipeline.errors import PipelineError, brief
+from pipeline.processes import STOPPED
 
 VARIABLE = "POSENET_TORCHRUN"
-STOPPED = 128 + signal.SIGINT  # the exit status of a process that was told to stop
 
 
 class TorchrunError(PipelineError):

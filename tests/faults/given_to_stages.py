@@ -22,8 +22,8 @@ from pipeline import paths
 from pipeline.data import storage
 from pipeline.figures import drawn_people
 from pipeline.files import digest
+from pipeline.processes import STOPPED
 from pipeline.settings import load
-from stages import STOPPED
 from tiny import TINY
 
 MEMORY = 2**30  # bytes, of a stage that needs no network

@@ -5,7 +5,6 @@ of saved states, stand for two machines.
 """
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
+import servers
 from faults.clone import PATIENCE, Clone, Reference, runs
 from faults.table import Lost, Table, require
 from pipeline import paths
@@ -122,10 +122,8 @@ def rejoined(reference: Reference, clone: Clone, kills: int, rng: np.random.Gene
     """Kill the second of two machines' agents, again and again; it comes back, and both end with
     the same weights. How many trained is not the same from run to run, so neither are those."""
     forget(clone)
-    with prepared(reference, "ranks-second") as second, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with prepared(reference, "ranks-second") as second:
+        port = servers.free_port()
         shared = f"POSENET_CHECKPOINTS={clone.folder / 'checkpoints'}"
         options = f"{MEETING} --rdzv-endpoint 127.0.0.1:{port}"
         first = start(clone, options, shared)
