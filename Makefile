@@ -34,7 +34,7 @@ test: $(READY)
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(READY)
 	PYTHONPATH=tests python -m faults $(ARGS)
