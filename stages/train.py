@@ -10,6 +10,8 @@ import pandas as pd
 from pipeline import paths
 from pipeline.data import storage, targets
 from pipeline.device import default_device, deterministic, device_name, keep_memory
+from pipeline.distributed import torchrun
+from pipeline.distributed.ranks import Ranks, joined, started_by_torchrun
 from pipeline.drawing.curves import learning_curves
 from pipeline.evaluation import protocol, results
 from pipeline.files import copied, digest, written_whole
@@ -21,10 +23,8 @@ from pipeline.settings import load
 from pipeline.tracking import pictures, registry
 from pipeline.tracking.recording import training_run
 from pipeline.tracking.run import named, observing
-from pipeline.training import torchrun
 from pipeline.training.batches import Photographs
 from pipeline.training.loop import Show, train
-from pipeline.training.ranks import Ranks, joined, started_by_torchrun
 from pipeline.training.state import TrainingState
 from stages import stage, stopping
 

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -20,12 +22,16 @@ from torch import nn
 
 from conftest import CPU, ROOT, environment, sh
 from pipeline import paths
+from pipeline.data.crops import Each, one_by_one
+from pipeline.distributed.ranks import ALONE, Ranks, RanksError, joined
+from pipeline.distributed.torchrun import TorchrunError, launch
+from pipeline.evaluation import protocol
 from pipeline.files import digest
+from pipeline.networks.estimator import CropEstimator
+from pipeline.networks.generator import Generator
 from pipeline.training.batches import training_batch
 from pipeline.training.loop import train
-from pipeline.training.ranks import ALONE, Ranks, RanksError, joined
 from pipeline.training.state import TrainingError, TrainingState
-from pipeline.training.torchrun import TorchrunError, launch
 from test_training import make_photographs, photographs, same, tiny  # noqa: F401  a fixture
 from tiny import repository
 
@@ -75,11 +81,24 @@ def program(folder: Path) -> None:
         state = trained(own, ranks, keep_norms=True)
         parts = ("generator", "pose", "confidence", "averaged")
         torch.save({part: getattr(state, part).state_dict() for part in parts}, own / "weights.pt")
+        measured = partial(measure, state.averaged_generator, own)
+        np.savez(own / "measured.npz", alone=measured(one_by_one), together=measured(ranks.each))
         state.step = ranks.rank
         try:
             ranks.same("their step", state.step)
         except RanksError as error:
             (own / "refused").write_text(str(error))
+
+
+def measure(generator: Generator, folder: Path, each: Each) -> np.ndarray:
+    """What the fixed protocol finds in batches of two, of eight photographs: (8, 28, 4)."""
+    crops = make_photographs(folder).crops
+    estimator = CropEstimator(generator, crops.geometry, {}, CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "BATCH", 2)
+        found = protocol.evaluate(estimator, crops, np.arange(8), each)
+    parts = (found.predictions, found.predictions_covered)
+    return np.concatenate([np.dstack([one.points, one.scores, one.hidden]) for one in parts], 1)
 
 
 def torchrun(*words: str | Path, **more: str) -> subprocess.CompletedProcess:
@@ -94,13 +113,13 @@ def torchrun(*words: str | Path, **more: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def together(request, tmp_path_factory) -> list[Path]:
-    """The folders of so many processes that trained together."""
-    folder = tmp_path_factory.mktemp(f"together-{request.param}")
-    done = torchrun("--nproc-per-node", request.param, __file__, folder)
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> list[Path]:
+    """The folders of four processes that trained together."""
+    folder = tmp_path_factory.mktemp("together")
+    done = torchrun("--nproc-per-node", "4", __file__, folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    return [folder / str(rank) for rank in range(request.param)]
+    return [folder / str(rank) for rank in range(4)]
 
 
 # The rows of a batch
@@ -165,10 +184,17 @@ def test_only_the_first_saves(together):
     assert saved == ["0"]
 
 
+def test_the_processes_measure_together_what_one_measures(together):
+    for folder in together:
+        measured = np.load(folder / "measured.npz")
+        assert np.array_equal(measured["together"], measured["alone"])
+        assert measured["alone"].shape == (8, 28, 4)
+
+
 def test_processes_that_differ_in_what_they_share_are_refused(together):
     for folder in together:
         said = (folder / "refused").read_text()
-        assert said == f"the {len(together)} processes differ in their step"
+        assert said == "the 4 processes differ in their step"
 
 
 # The stage

@@ -300,9 +300,10 @@ def test_inputs_are_the_middle_of_the_crops(crops):
 
 
 def predict_all(estimator, crops, indices, size, flip):
-    """As the estimator's, with or without the flip test."""
+    """In batches, with or without the flip test."""
     if flip:
-        return estimator.predict_all(crops, indices, size, "test")
+        parts = [estimator.predict(crops, batch) for batch in batches(indices, size)]
+        return Predictions.concatenated(parts)
     parts = []
     for batch in batches(indices, size):
         decoded = estimator.joints(inputs(crops, batch), flip=False)

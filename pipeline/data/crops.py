@@ -1,16 +1,19 @@
 """People cut out of photographs: crops with joints, and the way back to the photographs' pixels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from pipeline.geometry import Geometry, transform
 from pipeline.skeleton import JOINTS
 
 WIDEST = 4096  # px of a square with borders, before it is resized
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class Predictions(NamedTuple):
@@ -81,6 +84,20 @@ def batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Indices in runs of at most `size`."""
     for start in range(0, len(indices), size):
         yield indices[start : start + size]
+
+
+class Each(Protocol):
+    """How a task is asked of each item, all answers in order: `one_by_one`, or by several processes
+    (`Ranks.each`)."""
+
+    def __call__(
+        self, task: Callable[[Item], Answer], items: Sequence[Item], title: str
+    ) -> list[Answer]: ...
+
+
+def one_by_one(task: Callable[[Item], Answer], items: Sequence[Item], title: str) -> list[Answer]:
+    """What a task says of each item, with a progress bar of that title."""
+    return [task(item) for item in tqdm(items, title, unit=" batches")]
 
 
 def crop(image: np.ndarray, corner: np.ndarray, side: int, size: int) -> np.ndarray:

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import mannwhitneyu
-from tqdm import tqdm
 
-from pipeline.data.crops import Crops, Predictions, batches
+from pipeline.data.crops import Crops, Each, Predictions, batches, one_by_one
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import (
     MEASURES,
@@ -70,21 +69,30 @@ class Evaluation:
         return {name: size(self.truth, self.annotated) for name, (size, _) in MEASURES.items()}
 
 
-def evaluate(estimator: CropEstimator, crops: Crops, indices: np.ndarray) -> Evaluation:
+def evaluate(
+    estimator: CropEstimator, crops: Crops, indices: np.ndarray, each: Each = one_by_one
+) -> Evaluation:
     """Predict some crops twice, with flip test: as they are, and under deterministic occluders."""
     if not len(indices):
         raise PipelineError("data/split.csv has no photographs in this part: nothing to measure")
-    predictions = estimator.predict_all(crops, indices, BATCH, "measure")
-    predictions_covered, covered = [], []
-    for batch in tqdm(list(batches(indices, BATCH)), "under occluders", unit=" batches"):
+
+    def as_they_are(batch: np.ndarray) -> Predictions:
+        return estimator.predict(crops, batch)
+
+    def under_occluders(batch: np.ndarray) -> tuple[Predictions, np.ndarray]:
         people = cover(crops, batch)
-        predictions_covered.append(estimator.predict(crops, batch, people.images))
-        covered.append(people.occluded.numpy())
+        return estimator.predict(crops, batch, people.images), people.occluded.numpy()
+
+    parts = list(batches(indices, BATCH))
+    predictions = each(as_they_are, parts, "measure")
+    predictions_covered, covered = zip(
+        *each(under_occluders, parts, "under occluders"), strict=True
+    )
     return Evaluation(
         indices=indices,
         truth=crops.originals[indices],
         annotated=crops.annotated[indices],
-        predictions=predictions,
+        predictions=Predictions.concatenated(predictions),
         predictions_covered=Predictions.concatenated(predictions_covered),
         covered=np.concatenate(covered),
     )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.data.crops import Each, one_by_one
 from pipeline.judging.observation import Observed, boxes_of, observe
 from pipeline.mosaics.album import Album
 from pipeline.mosaics.measures import at_score, ranked
@@ -22,10 +23,10 @@ from pipeline.photographs.estimator import Candidates, PoseEstimator
 BINS = 10  # of the reliability curve
 
 
-def in_mosaics(estimator: PoseEstimator, album: Album) -> Observed:
+def in_mosaics(estimator: PoseEstimator, album: Album, each: Each = one_by_one) -> Observed:
     """Who is found in an album's mosaics."""
     made = scenes(album)
-    found = found_in(estimator.candidates, [picture(scene) for scene in made])
+    found = found_in(estimator.candidates, [picture(scene) for scene in made], each)
     return observe(found, [scene.boxes for scene in made], [scene.joints for scene in made])
 
 

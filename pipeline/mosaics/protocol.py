@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from pipeline.data.crops import batches
+from pipeline.data.crops import Answer, Each, batches, one_by_one
 from pipeline.finding.boxes import Found
 from pipeline.finding.views import Maps, find
 from pipeline.geometry import extent
@@ -26,7 +26,6 @@ SCENES, SIDE, SEED = 500, 320, 7
 PRECISION = 0.9  # at which recall is reported
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 BATCH = 50  # pictures a forward pass
-Answer = TypeVar("Answer")  # of one picture
 
 
 def scenes(album: Album) -> list[Scene]:
@@ -65,16 +64,18 @@ def in_photographs(found: Sequence[Found], album: Album) -> dict[str, Any]:
 
 
 def found_in(
-    look: Callable[[list[np.ndarray]], list[Answer]], pictures: Sequence[np.ndarray]
+    look: Callable[[list[np.ndarray]], list[Answer]],
+    pictures: Sequence[np.ndarray],
+    each: Each = one_by_one,
 ) -> list[Answer]:
     """What looking at some pictures (H, W, 3) uint8 at a time says of each of many, with a progress
     bar."""
-    found: list[Answer] = []
-    with tqdm(total=len(pictures), desc="find people", unit=" pictures") as bar:
-        for part in batches(np.arange(len(pictures)), BATCH):
-            found += look([pictures[k] for k in part])
-            bar.update(len(part))
-    return found
+
+    def of_some(part: np.ndarray) -> list[Answer]:
+        return look([pictures[k] for k in part])
+
+    parts = list(batches(np.arange(len(pictures)), BATCH))
+    return list(chain.from_iterable(each(of_some, parts, "find people")))
 
 
 def shares(matches: Matches) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pipeline import paths
-from pipeline.data.crops import Crops, Predictions, batches
+from pipeline.data.crops import Crops, Predictions
 from pipeline.device import autocast, default_device
 from pipeline.geometry import Geometry
 from pipeline.networks import checkpoint, heatmaps
@@ -72,11 +71,6 @@ class CropEstimator:
             each.cpu().numpy() for each in self.joints(images.to(self.device))
         )
         return crops.predictions(indices, places, scores, hidden)
-
-    def predict_all(self, crops: Crops, indices: np.ndarray, batch: int, title: str) -> Predictions:
-        """Joints of some crops, `batch` at a time, with a progress bar of that title."""
-        runs = tqdm(list(batches(indices, batch)), title, unit=" batches")
-        return Predictions.concatenated([self.predict(crops, each) for each in runs])
 
 
 def inputs(crops: Crops, indices: np.ndarray) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline.data.crops import Crops
 from pipeline.data.targets import Targets
 from pipeline.device import upload
+from pipeline.distributed.ranks import ALONE, Ranks
 from pipeline.evaluation.occluders import Occluders, People, draw_occluders, occlude
 from pipeline.networks import estimator, heatmaps
 from pipeline.networks.layers import normalise
@@ -18,7 +19,6 @@ from pipeline.seeding import seeded
 from pipeline.settings import Settings, Train
 from pipeline.training import augmentation
 from pipeline.training.augmentation import Window
-from pipeline.training.ranks import ALONE, Ranks
 
 
 class Stored(NamedTuple):

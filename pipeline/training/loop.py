@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from pipeline.data.crops import batches
 from pipeline.device import autocast
+from pipeline.distributed.ranks import ALONE, Ranks
 from pipeline.evaluation.metrics import summary
 from pipeline.networks import estimator
 from pipeline.networks.generator import Generator
@@ -19,7 +20,6 @@ from pipeline.rates import schedule, set_rate
 from pipeline.settings import Settings, Train
 from pipeline.training import losses
 from pipeline.training.batches import Batch, Photographs, plain_batch, training_batch
-from pipeline.training.ranks import ALONE, Ranks
 from pipeline.training.state import TrainingError, TrainingState
 
 SAVE_EVERY = 100  # steps between two saves of the state

@@ -1,21 +1,24 @@
-"""The processes of one training: which of them this is, and what they agree on.
+"""The processes of one stage: which of them this is, and what they agree on.
 
-`torchrun` starts them (`pipeline.training.torchrun`), and each sees its own rows of every batch.
+`torchrun` starts them (`pipeline.distributed.torchrun`). In a training each sees its own rows of
+every batch.
 What a loss divides by is counted over all of them, DistributedDataParallel averages the gradients,
 and so they do together what one does alone. A training of one process asks nobody, and nothing of
 it is multiplied or added up here.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.data.crops import Answer, Item, one_by_one
 from pipeline.errors import PipelineError
 from pipeline.processes import end_with_parent
 
@@ -115,6 +118,19 @@ class Ranks:
         made = [make() if self.first else None]
         distributed.broadcast_object_list(made)
         return made[0]  # type: ignore[return-value]  # the first's
+
+    def each(
+        self, task: Callable[[Item], Answer], items: Sequence[Item], title: str
+    ) -> list[Answer]:
+        """What a task says of each item: a process does its part of them, and all get all, in
+        order. As `pipeline.data.crops.Each`."""
+        here = self.rows(len(items))
+        done = one_by_one(task, items[here.start : here.stop], title)
+        if self.size == 1:
+            return done
+        parts: list[list[Answer]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(parts, done)
+        return list(chain.from_iterable(parts))
 
     def same(self, what: str, value: object) -> None:
         """Raises RanksError where processes differ in what they must share; `what` names it, and
