@@ -1,7 +1,7 @@
 """What training sees: the photographs of each step, augmented, with their true maps."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -66,12 +66,14 @@ def order(step: int, indices: np.ndarray, train: Train) -> np.ndarray:
     """The photographs of a step (B,): each epoch a new permutation, cut into whole batches."""
     batch = min(train.batch, len(indices))
     epoch, position = divmod(step, len(indices) // batch)
-    rng = seeded(train.seed, 1, epoch)
-    return indices[
-        torch.randperm(len(indices), generator=rng).numpy()[
-            position * batch : (position + 1) * batch
-        ]
-    ]
+    shuffled = _permutation(train.seed, epoch, len(indices))
+    return indices[shuffled[position * batch : (position + 1) * batch]]
+
+
+@lru_cache(maxsize=1)  # a step asks for that of the step before, but at the end of an epoch
+def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The places (count,) of an epoch."""
+    return torch.randperm(count, generator=seeded(seed, 1, epoch)).numpy()
 
 
 def training_batch(
