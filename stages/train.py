@@ -77,7 +77,7 @@ def training() -> None:
 
             tags = {
                 "fingerprint": belongs_to,
-                "data.sha256": digest(paths.CROPS / "crops.npy"),
+                "data.sha256": digest(paths.CROPS / storage.SUMS),
                 "device": device_name(device),
                 "processes": str(ranks.size),
             } | {f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()}
