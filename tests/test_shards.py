@@ -122,10 +122,28 @@ def test_the_sums_are_those_that_sha256sum_checks(dataset, tmp_path):
         subprocess.run(command, cwd=tmp_path / "cache", check=True, capture_output=True)
 
 
-def test_a_folder_without_shards_is_refused_in_one_sentence(tmp_path):
-    np.save(tmp_path / "crops.npy", np.zeros((2, 96, 96, 3), np.uint8))
-    with pytest.raises(DataError, match=r"holds no SHA256SUMS: no crops, or old ones; run [^\n]*$"):
-        storage.load(tmp_path, GEOMETRY)
+def no_list(folder):
+    (folder / storage.SUMS).unlink()  # as in the one file of before
+
+
+def no_shard(folder):
+    (folder / "00001.npy").unlink()
+
+
+def half_a_shard(folder):
+    os.truncate(folder / "00001.npy", 3000)
+
+
+def a_list_of_nothing(folder):
+    (folder / storage.SUMS).write_text("\n")
+
+
+@pytest.mark.parametrize("damage", [no_list, no_shard, half_a_shard, a_list_of_nothing])
+def test_a_folder_without_all_shards_is_refused_in_one_sentence(dataset, tmp_path, damage, seven):
+    storage.build(dataset, tmp_path / "cache", GEOMETRY)
+    damage(tmp_path / "cache")
+    with pytest.raises(DataError, match=r"cache holds no crops as the cache stage [^\n]*$"):
+        storage.load(tmp_path / "cache", GEOMETRY)
 
 
 # What was made before
@@ -214,6 +232,9 @@ def test_a_shard_of_other_code_or_libraries_is_made_again(
     monkeypatch.setattr(storage, "code", lambda: "other")
     storage.build(dataset, tmp_path / "after", GEOMETRY, shelf=kept[0])
     assert sorted(decoded) == ALL
+    # The same bytes are there once.
+    assert len(list(kept[0].folder.glob("*.npy"))) == 3
+    assert len(list(kept[0].folder.glob("*.npz"))) == 6
     assert shelf.code() == shelf.code() and len(shelf.code()) == 64
 
 

@@ -50,8 +50,8 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Shelf:
-    """Shards that were made before, from one run to the next: `<key>.npy`, and beside it
-    `<key>.npz` with its SHA-256 and its photographs' difference hashes.
+    """Shards that were made before, from one run to the next: `<sha256>.npy`, and for each key a
+    record `<key>.npz` of which it is, with its photographs' difference hashes.
 
     DVC removes a stage's outputs before it runs the stage, so what is to outlive that lies in a
     folder of its own. The files are hard links: they take no room while the outputs, or DVC's
@@ -70,39 +70,49 @@ class Shelf:
         None, and nothing there, where it is not kept or not whole: its bytes are hashed, whatever
         their number and date say.
         """
-        try:
-            with np.load(self._record(key)) as record:
-                shard = Shard(key, str(record["sha256"]), record["hashes"])
-            linked(self._pixels(key), path)
-            whole = digest(path) == shard.sha256
-        except DAMAGED:
-            whole = False
-        if whole:
-            return shard
-        path.unlink(missing_ok=True)
+        if shard := self._recorded(key):
+            with suppress(OSError):
+                linked(self._pixels(shard), path)
+                if digest(path) == shard.sha256:
+                    return shard
+            path.unlink(missing_ok=True)
         return None
 
     def keep(self, shard: Shard, path: Path) -> None:
         """Take in what was just made at `path`. The record comes last: without it there is none."""
-        pixels, record = self._pixels(shard.key), self._record(shard.key)
+        pixels = self._pixels(shard)
         with alone(self.folder / "lock", "keeps a shard", PATIENCE):
-            record.unlink(missing_ok=True)
-            pixels.unlink(missing_ok=True)
-            linked(path, pixels)
-            with written_whole(record) as beside, beside.open("wb") as file:
-                np.savez(file, sha256=np.array(shard.sha256), hashes=shard.hashes)
+            # The same bytes may be there under another key, of older code: in DVC's cache too.
+            if not (pixels.exists() and digest(pixels) == shard.sha256):
+                pixels.unlink(missing_ok=True)
+                linked(path, pixels)
+            with written_whole(self._record(shard.key)) as beside, beside.open("wb") as file:
+                key, sha256 = np.array(shard.key), np.array(shard.sha256)
+                np.savez(file, key=key, sha256=sha256, hashes=shard.hashes)
 
-    def tidy(self, used: Iterable[str]) -> None:
-        """Remove the shards that are not among the keys `used` and that nobody else has."""
+    def tidy(self, used: Iterable[Shard]) -> None:
+        """Remove the shards that are not among those used and that nobody else has."""
         with alone(self.folder / "lock", "keeps a shard", PATIENCE):
-            kept = set(used)
+            kept = {self._pixels(shard) for shard in used}
             for pixels in self.folder.glob("*.npy"):
-                if pixels.stem not in kept and pixels.stat().st_nlink == 1:
-                    self._record(pixels.stem).unlink(missing_ok=True)
+                if pixels not in kept and pixels.stat().st_nlink == 1:
                     pixels.unlink()
+            for record in self.folder.glob("*.npz"):
+                shard = self._recorded(record.stem)
+                if shard is None or not self._pixels(shard).exists():
+                    record.unlink()
 
-    def _pixels(self, key: str) -> Path:
-        return self.folder / f"{key}.npy"
+    def _recorded(self, key: str) -> Shard | None:
+        """What is known of a key's shard; None where there is no whole record of it."""
+        try:
+            with np.load(self._record(key)) as record:
+                shard = Shard(str(record["key"]), str(record["sha256"]), record["hashes"])
+        except DAMAGED:
+            return None
+        return shard if shard.key == key else None
+
+    def _pixels(self, shard: Shard) -> Path:
+        return self.folder / f"{shard.sha256}.npy"
 
     def _record(self, key: str) -> Path:
         return self.folder / f"{key}.npz"

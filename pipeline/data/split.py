@@ -72,7 +72,7 @@ def _agreeing(keys: np.ndarray, groups: np.ndarray, reach: int) -> Iterator[np.n
     counts = np.minimum(end - start, reach)
     some = np.flatnonzero(counts)
     total = np.cumsum(counts[some])
-    blocks = np.arange(BLOCK, total[-1], BLOCK) if len(some) else []
+    blocks = np.arange(BLOCK, total[-1] if len(some) else 0, BLOCK)
     for first in np.split(some, np.searchsorted(total, blocks)):
         many = counts[first]
         within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)

@@ -20,7 +20,7 @@ from pipeline.data.crops import Crops, crop
 from pipeline.data.shards import Shards, people_a_shard
 from pipeline.data.shelf import Shard, Shelf, code
 from pipeline.data.split import HASH_BITS, difference_hash
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, brief
 from pipeline.files import digest, written_whole
 from pipeline.geometry import Geometry, invert, transform, within
 
@@ -105,7 +105,7 @@ def build(
             affines=affines,
         )
     if shelf:
-        shelf.tidy(shard.key for shard in made)
+        shelf.tidy(made)
     return np.concatenate([shard.hashes for shard in made])
 
 
@@ -114,10 +114,14 @@ def load(folder: Path, geometry: Geometry) -> Crops:
 
     Raises DataError where they are not there, or their side is not the geometry's.
     """
-    if not (folder / SUMS).is_file():
-        raise DataError(f"{folder} holds no {SUMS}: no crops, or old ones; run `dvc repro cache`")
-    names = [line.split()[1] for line in (folder / SUMS).read_text().splitlines()]
-    images = Shards.mapped(folder / name for name in names)
+    try:
+        names = [line.split()[1] for line in (folder / SUMS).read_text().splitlines()]
+        images = Shards.mapped(folder / name for name in names)
+    except (OSError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{folder} holds no crops as the cache stage writes them: run `dvc repro cache`"
+            f" ({brief(error)})"
+        ) from error
     if images.shape[1] != geometry.stored_size:
         raise DataError(
             f"{folder} holds crops of {images.shape[1]} px; expected {geometry.stored_size} px"
