@@ -5,6 +5,8 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import torch
 from scipy.io import loadmat, savemat
 
-from conftest import CPU, GEOMETRY
+from conftest import CPU, GEOMETRY, ROOT
 from pipeline.data import shards, shelf, storage, targets
 from pipeline.data.shards import Shards
 from pipeline.data.shelf import Shelf
@@ -277,28 +279,36 @@ def test_what_is_not_whole_is_made_again(kept, dataset, tmp_path, decoded, damag
         assert (again == hashes).all() and contents(tmp_path / name) == before
 
 
-def test_of_a_run_that_was_killed_the_whole_shards_are_kept(
-    dataset, tmp_path, decoded, monkeypatch, seven
-):
-    class Killed(BaseException):
-        pass
+SLOW = """
+import sys, time
+from pathlib import Path
+from conftest import GEOMETRY
+from pipeline.data import shards, shelf, storage
+shards.LARGEST, cut = int(sys.argv[1]), storage.Source.cut
+storage.Source.cut = lambda self, number: time.sleep(0.1) or cut(self, number)
+dataset, folder, place = map(Path, sys.argv[2:])
+storage.build(dataset, folder, GEOMETRY, workers=1, shelf=shelf.Shelf(place))
+"""
 
-    place, make = Shelf(tmp_path / "shelf"), storage.make
 
-    def dying(source, rows, path, pool, bar):
-        if rows.start == 14:
-            path.write_bytes(b"half of it")
-            raise Killed
-        return make(source, rows, path, pool, bar)
+def test_of_a_run_that_is_killed_the_whole_shards_are_taken(dataset, tmp_path, decoded, seven):
+    folder, place = tmp_path / "cache", tmp_path / "shelf"
+    words = [SLOW, str(shards.LARGEST), str(dataset), str(folder), str(place)]
+    code = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    running = subprocess.Popen(
+        [sys.executable, "-c", *words], env=os.environ | {"PYTHONPATH": code}
+    )
+    while len(list(place.glob("[!.]*.npz"))) < 2:
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    assert not folder.exists() and (tmp_path / ".cache.part").exists()
 
-    monkeypatch.setattr(storage, "make", dying)
-    with pytest.raises(Killed):
-        storage.build(dataset, tmp_path / "cache", GEOMETRY, shelf=place)
-    assert not (tmp_path / "cache").exists() and len(list(place.folder.glob("*.npz"))) == 2
-    monkeypatch.setattr(storage, "make", make)
-    decoded.clear()
-    storage.build(dataset, tmp_path / "cache", GEOMETRY, shelf=place)
+    storage.build(dataset, folder, GEOMETRY, shelf=Shelf(place))
     assert sorted(decoded) == list(range(14, 20))
+    assert contents(folder) == contents_without_shelf(dataset, tmp_path / "plain")
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_photographs_that_cannot_be_read_are_listed_and_their_shard_is_not_kept(
