@@ -19,7 +19,7 @@ from pipeline.commands.export import export
 from pipeline.data.annotations import image_paths
 from pipeline.data.crops import Crops, batches
 from pipeline.data.targets import factors, targets_of
-from pipeline.device import autocast, upload
+from pipeline.device import autocast
 from pipeline.evaluation import protocol
 from pipeline.judging.fit import UNJUDGED
 from pipeline.networks import heatmaps
@@ -179,13 +179,13 @@ def train_step(settings: Settings, photographs: Photographs) -> list[Row]:
     plain = peers.PlainGame(settings, device)
     batch = training_batch(0, photographs, settings)
     plain_batch = batch._replace(images=batch.images.contiguous())
-    some = torch.from_numpy(photographs.train[: settings.train.batch])
+    some = photographs.train[: settings.train.batch]
     step, without, naive, data, waiting = race(
         ours,
         alone,
         lambda: plain.step(plain_batch),
         lambda: training_batch(1, photographs, settings),
-        lambda: [each[upload(some, device)] for each in photographs.stored],
+        lambda: photographs.stored(some),
         rounds=15,
         device=device,
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 # Of glibc's malloc.h, for mallopt.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+SHARE = 0.5  # of a GPU's free memory: the rest is a training's
 
 
 def default_device() -> torch.device:
@@ -39,6 +40,12 @@ def keep_memory() -> None:
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
     """A CPU's tensor on the device; to a GPU from pinned memory, so its queue need not run dry."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def room(device: torch.device) -> int:
+    """Bytes of a GPU's memory that data may fill: SHARE of what is free now. None of a CPU's, which
+    reads what it needs from the files, and whose system keeps what is read often."""
+    return int(SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:

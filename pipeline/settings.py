@@ -50,7 +50,7 @@ class Data(_Group):
     """Which photographs."""
 
     name: Literal["lspet", "figures"]
-    count: Annotated[int, Field(ge=10, le=99_999)]
+    count: Annotated[int, Field(ge=10, le=6_000_000)]  # what a joints.mat of 2 GiB annotates
     seed: Seed
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from pipeline import paths
 from pipeline.data import storage, targets
 from pipeline.data.annotations import image_paths
-from pipeline.data.split import PARTS, near_duplicates, require_torsos, split
+from pipeline.data.shelf import Shelf
+from pipeline.data.split import PARTS, joined, near_duplicates, require_torsos, split
 from pipeline.files import written_whole
 from pipeline.scenes import pairs as scenes
 from pipeline.settings import load
@@ -18,7 +19,9 @@ from stages import stage
 def main() -> None:
     settings = load()
     dataset, geometry = paths.DATASET, settings.cache.geometry
-    hashes = storage.build(dataset, paths.CROPS, geometry)
+    # Not in this folder: what DVC's temporary copies make, others may take.
+    shelf = Shelf(paths.main_root() / ".dvc" / "tmp" / "shards")
+    hashes = storage.build(dataset, paths.CROPS, geometry, shelf=shelf)
     crops = storage.load(paths.CROPS, geometry)
     targets.save(paths.HEATMAPS, targets.targets_of(crops))
 
@@ -27,7 +30,7 @@ def main() -> None:
     if settings.split.scenes:
         pairs = scenes.read(scenes.same_scene(settings.data.name))
         print(f"{len(pairs):,} pairs of photographs are known to show one scene")
-        groups = scenes.joined(groups, scenes.numbered(pairs, names))
+        groups = joined(groups, scenes.numbered(pairs, names))
     parts = split(groups, settings.split.validation, settings.split.test, settings.split.seed)
     require_torsos(parts, crops.originals)
     with written_whole(paths.SPLIT) as beside, beside.open("w", newline="") as file:

@@ -82,7 +82,7 @@ def measuring() -> None:
         with observing():
             with evaluation_run(made_by, paths.WEIGHTS, paths.LEARNING_CURVE) as run:
                 run.measured(made_by["train"]["steps"], named(part, measured))
-                run.tag("data.sha256", digest(paths.CROPS / "crops.npy"))
+                run.tag("data.sha256", digest(paths.CROPS / storage.SUMS))
                 for file in (
                     paths.LOCK,
                     paths.details(part),

@@ -64,8 +64,9 @@ def training() -> None:
         }
         if settings.model.pretrained:
             made_by["pretrained"] = encoder.provenance(settings.model.encoder)
-        belongs_to = fingerprint("train", made_by)
-        ranks.same("their parameters, code or data", belongs_to)
+        # For it all data is read, which may be much: once a machine, whose processes share it.
+        own = fingerprint("train", made_by) if ranks.first_here else None
+        belongs_to = ranks.same("their parameters, code or data", own)
         saved = paths.checkpoints() / f"{belongs_to}.pt"
 
         with only(ranks, saved.with_suffix(".lock")):
@@ -77,7 +78,7 @@ def training() -> None:
 
             tags = {
                 "fingerprint": belongs_to,
-                "data.sha256": digest(paths.CROPS / "crops.npy"),
+                "data.sha256": digest(paths.CROPS / storage.SUMS),
                 "device": device_name(device),
                 "processes": str(ranks.size),
             } | {f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()}

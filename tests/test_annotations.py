@@ -176,3 +176,13 @@ def test_an_annotated_joint_without_a_place_is_refused(tmp_path):
     savemat(tmp_path / "joints.mat", {"joints": joints})
     with pytest.raises(AnnotationError, match="no place"):
         load_annotations(tmp_path / "joints.mat")
+
+
+def test_photographs_come_by_their_numbers_however_many_digits_these_have(tmp_path):
+    (tmp_path / "images").mkdir()
+    names = [
+        f"im{number:05d}.jpg" for number in (1, 2, 10_000, 99_999, 100_000, 100_001, 1_000_000)
+    ]
+    for name in reversed(names):
+        (tmp_path / "images" / name).touch()
+    assert [path.name for path in image_paths(tmp_path)] == names

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import growth, parts, peers
+from benchmarks import growth, parts, peers, scale
 from benchmarks.__main__ import line
 from benchmarks.timing import peak_memory, process, race
 from conftest import CPU
@@ -128,3 +128,16 @@ def test_the_first_photographs_are_a_data_set(tmp_path):
     assert len(points) == len(image_paths(folder)) == 4
     whole = load_annotations(tmp_path / "figures" / "joints.mat")
     np.testing.assert_array_equal(points, whole.points[:4])
+
+
+def test_people_again_and_again_are_a_data_set_of_other_boxes(tmp_path):
+    drawn_people.write(tmp_path / "figures", 6, 0, workers=1)
+    scale.repeated(tmp_path / "figures", 14, tmp_path / "many")
+    few, many = (load_annotations(tmp_path / name / "joints.mat") for name in ("figures", "many"))
+    assert len(many.points) == len(image_paths(tmp_path / "many")) == 14
+    assert (many.annotated == few.annotated[np.arange(14) % 6]).all()
+    np.testing.assert_allclose(many.points[:6], few.points, atol=1e-9)
+    sides = np.nanmax(many.points, axis=1) - np.nanmin(many.points, axis=1)
+    np.testing.assert_allclose(sides[6:12], 0.99 * sides[:6])
+    np.testing.assert_allclose(sides[12:], 0.98 * sides[:2])
+    assert image_paths(tmp_path / "figures")[0].stat().st_nlink == 1  # nothing is changed of it

@@ -83,6 +83,8 @@ def program(folder: Path) -> None:
         torch.save({part: getattr(state, part).state_dict() for part in parts}, own / "weights.pt")
         measured = partial(measure, state.averaged_generator, own)
         np.savez(own / "measured.npz", alone=measured(one_by_one), together=measured(ranks.each))
+        known = ranks.same("what the first knows", "read" if ranks.first else None)
+        (own / "told").write_text(known)
         state.step = ranks.rank
         try:
             ranks.same("their step", state.step)
@@ -195,6 +197,11 @@ def test_processes_that_differ_in_what_they_share_are_refused(together):
     for folder in together:
         said = (folder / "refused").read_text()
         assert said == "the 4 processes differ in their step"
+
+
+def test_what_one_process_knows_the_others_are_told(together):
+    assert [(folder / "told").read_text() for folder in together] == ["read"] * len(together)
+    assert ALONE.same("what it knows", 3) == 3
 
 
 # The stage

@@ -17,6 +17,7 @@ from scipy.io import loadmat
 
 from conftest import ROOT
 from pipeline import PipelineError
+from pipeline.data.annotations import image_paths
 from pipeline.figures import drawn_people
 from pipeline.figures.canvas import BODY, COVER, FINE, LIMB, SCENE, Canvas, blob, box
 from pipeline.figures.poses import ARM, LEG, sample_look, sample_pose, skeleton
@@ -130,6 +131,14 @@ def test_a_picture_does_not_depend_on_the_count(folder, tmp_path, joints):
     few, many = digests(tmp_path / "few"), digests(folder)
     assert all(few[f"images/im{n:05d}.jpg"] == many[f"images/im{n:05d}.jpg"] for n in range(1, 5))
     assert (loadmat(tmp_path / "few/joints.mat")["joints"] == joints[..., :4]).all()
+
+
+def test_beyond_99_999_names_have_more_digits(tmp_path):
+    (tmp_path / "images").mkdir()
+    for index in (99_998, 99_999):
+        drawn_people.draw_file(index, SEED, tmp_path / "images")
+    names = [path.name for path in image_paths(tmp_path)]
+    assert names == ["im99999.jpg", "im100000.jpg"]
 
 
 def test_another_seed_gives_other_pictures(folder, tmp_path):

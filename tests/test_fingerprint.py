@@ -17,7 +17,7 @@ def copy(tmp_path, monkeypatch):
         ignored = shutil.ignore_patterns("__pycache__", "results")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    for name in ("data/cache/crops.npy", "data/cache/people.npz", "data/heatmaps.npz"):
+    for name in ("data/cache/00000.npy", "data/cache/people.npz", "data/heatmaps.npz"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(bytes(1000))
     (tmp_path / "data/split.csv").write_text("part\ntrain\n")
@@ -35,7 +35,7 @@ def test_a_fingerprint_belongs_to_the_settings():
 @pytest.mark.parametrize(
     "name",
     [
-        "data/cache/crops.npy",
+        "data/cache/00000.npy",
         "data/cache/people.npz",
         "data/heatmaps.npz",
         "data/split.csv",

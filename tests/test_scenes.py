@@ -74,15 +74,6 @@ def test_an_unreadable_photograph_is_named(photographs, tmp_path):
         pairs.find([*photographs, broken])
 
 
-def test_what_pairs_connect_is_one_group():
-    groups = np.array([0, 1, 1, 2, 3, 4])
-    joined = pairs.joined(groups, np.array([[0, 2], [3, 5]]))
-    assert joined[0] == joined[1] == joined[2] and joined[3] == joined[5]
-    assert len({joined[0], joined[3], joined[4]}) == 3
-    nothing = np.empty((0, 2), dtype=int)
-    assert (pairs.joined(groups, nothing) == groups).all()
-
-
 def test_a_list_comes_back_as_it_was_written_and_no_list_is_none(tmp_path):
     path, known = tmp_path / "list.csv", [Pair(NAMES[0], NAMES[3], 20), Pair(*NAMES[1:3], 15)]
     pairs.write(path, known)

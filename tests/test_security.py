@@ -2,6 +2,7 @@
 
 import ast
 import pickle
+import shutil
 from functools import partial
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from conftest import CPU, ROOT
-from pipeline.data import storage, targets
+from pipeline.data import targets
 from pipeline.data.annotations import load_annotations
+from pipeline.data.shards import Shards
+from pipeline.data.shelf import Shelf
 from pipeline.networks import checkpoint, encoder
 from pipeline.training.state import TrainingState
 from test_training import tiny
@@ -26,13 +29,22 @@ class Trap:
         return exec, (f"import os; os.mkdir({self.place!r})",)
 
 
+def kept(path):
+    """Take what is kept with the file as its record; what is not whole is not there."""
+    shutil.copyfile(path, path.with_name("key.npz"))
+    path.with_name("key.npy").touch()
+    if Shelf(path.parent).take("key", path.with_name("taken.npy")) is None:
+        raise FileNotFoundError(path)
+
+
 READERS = {
     "a saved training": lambda path: TrainingState(tiny(), CPU).restore(path, 100),
     "the weights of a package": partial(encoder.packaged_weights, "tf_efficientnet_lite0"),
     "the weights of a network": checkpoint.load,
     "annotations": load_annotations,
     "heatmaps": targets.load,
-    "crops": lambda path: storage.load(path.parent, tiny().cache.geometry),
+    "crops": lambda path: Shards.mapped([path]),
+    "a shard that was made before": lambda path: kept(path),
 }
 
 

@@ -74,6 +74,7 @@ def test_unknown_group_is_named_with_the_allowed_ones(values):
         ({"augment__scale": [0.1, 1]}, "augment.scale.0 = 0.1: ", "greater than or equal to 0.25"),
         ({"split__test": 0.5}, "split.test = 0.5: ", "less than 0.5"),
         ({"data__count": "many"}, "data.count = 'many': ", "valid integer"),
+        ({"data__count": 10**7}, "data.count = 10000000: ", "less than or equal to 6000000"),
         ({"data__name": "mpii"}, "data.name = 'mpii': ", "'lspet' or 'figures'"),
         ({"model__block": "resnet"}, "model.block = 'resnet': ", "'bottleneck', 'basic' or"),
         ({"model__features": [64, 100]}, "model.features.1 = 100: ", "multiple of 8"),

@@ -1,5 +1,7 @@
 """The split: hashes that see through size and tone, and near-duplicates that stay on one side."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, reject, settings
@@ -11,6 +13,7 @@ from pipeline.data.split import (
     PARTS,
     SplitError,
     difference_hash,
+    joined,
     near_duplicates,
     require_torsos,
     split,
@@ -63,12 +66,57 @@ def test_near_duplicates_share_a_group_through_others():
     assert len(set(near_duplicates(hashes, 25))) == 2
 
 
-def test_near_duplicates_are_found_across_the_blocks_that_are_compared():
+def all_pairs(hashes, bits):
+    """The groups, by each hash's distance from each."""
+    groups = np.arange(len(hashes))
+    apart = (hashes[:, None] != hashes).sum(axis=-1)
+    return joined(groups, np.argwhere(apart <= bits))
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0, 1, 7, 15, 16, 23, 24, 25, 64]),
+    st.sampled_from([0.02, 0.3, 0.5]),
+)
+@settings(max_examples=40, deadline=None)
+def test_near_duplicates_are_those_of_all_pairs(seed, bits, share):
+    """Also where many are alike, and at the very distance that still counts."""
+    rng = np.random.default_rng(seed)
+    hashes = rng.random((90, HASH_BITS)) < share
+    for place in range(40, 90):  # so many bits from one of the first, anywhere or side by side
+        apart = bits + rng.integers(-1, 2)
+        where = rng.permutation(HASH_BITS) if place % 2 else rng.integers(192) + np.arange(64)
+        hashes[place] = hashes[place - 40]
+        hashes[place, where[: max(apart, 0)]] ^= True
+    assert near_duplicates(hashes, bits).tolist() == all_pairs(hashes, bits).tolist()
+
+
+def test_near_duplicates_of_many_photographs_that_are_alike_do_not_take_all_pairs():
+    hashes = np.zeros((30_000, HASH_BITS), dtype=bool)
+    hashes[np.arange(30_000), np.arange(30_000) % HASH_BITS] = True
+    hashes[7] = ~hashes[7]
+    tracemalloc.start()
+    groups = near_duplicates(hashes, 24)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert set(np.flatnonzero(groups)) == {7} and peak < 2**28  # all pairs: 2^29
+
+
+def test_near_duplicates_are_found_among_others():
     hashes = np.random.default_rng(0).random((1100, HASH_BITS)) < 0.5
     hashes[1050] = hashes[3]
     hashes[1050, :10] ^= True
     groups = near_duplicates(hashes, 24)
     assert groups[3] == groups[1050] and len(set(groups)) == 1099
+
+
+def test_what_pairs_connect_is_one_group():
+    groups = np.array([0, 1, 1, 2, 3, 4])
+    together = joined(groups, np.array([[0, 2], [3, 5]]))
+    assert together[0] == together[1] == together[2] and together[3] == together[5]
+    assert len({together[0], together[3], together[4]}) == 3
+    nothing = np.empty((0, 2), dtype=int)
+    assert (joined(groups, nothing) == groups).all()
 
 
 @given(

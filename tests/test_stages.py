@@ -18,6 +18,7 @@ CHECKS_ONLY = {"pipeline/settings.py"}  # holds no values, as test_settings show
 OBSERVES_ONLY = ("pipeline/tracking/", "pipeline/drawing/")
 BESIDE = {  # in a room of a stage, though the stage does not import it
     "finder": {
+        "pipeline/data/shelf.py",
         "pipeline/data/split.py",
         "pipeline/data/storage.py",
         "pipeline/data/targets.py",

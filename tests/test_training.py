@@ -26,6 +26,7 @@ from pipeline.networks import heatmaps
 from pipeline.networks.checkpoint import save
 from pipeline.networks.layers import MEAN, SCALE
 from pipeline.rates import schedule
+from pipeline.seeding import seeded
 from pipeline.skeleton import JOINTS, NECK
 from pipeline.training import losses
 from pipeline.training.batches import (
@@ -441,6 +442,19 @@ def test_an_epoch_shows_each_photograph_at_most_once_and_the_next_in_another_ord
     assert np.concatenate([order(k, indices, config) for k in (0, 1)]).tolist() == shown[0]
     other_seed = tiny(train__batch=3, train__seed=1).train
     assert order(0, indices, other_seed).tolist() != shown[0][:3]
+
+
+def test_the_photographs_of_a_step_do_not_depend_on_the_steps_that_were_asked_for_before():
+    config, indices = tiny(train__batch=3).train, np.arange(100, 120)
+    other_seed, fewer = tiny(train__batch=3, train__seed=1).train, indices[:17]
+    asked = [0, 5, 6, 0, 13, 5, 12, 11, 6]
+    for step in asked:
+        epoch, position = divmod(step, 6)
+        whole = torch.randperm(20, generator=seeded(0, 1, epoch)).numpy()
+        expected = indices[whole[3 * position : 3 * position + 3]]
+        assert order(step, indices, config).tolist() == expected.tolist()
+        order(step, indices, other_seed)[:] = 0  # what was given is the caller's own
+        order(step, fewer, config)
 
 
 def test_a_batch_larger_than_the_training_part_is_all_of_it():

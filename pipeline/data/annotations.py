@@ -74,5 +74,6 @@ def load_annotations(path: Path | str) -> Annotations:
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """The photographs of a folder in LSPet's layout, in the order of its annotations."""
-    return sorted((folder / "images").glob("im*.jpg"))
+    """The photographs of a folder in LSPet's layout, in the order of its annotations: by number,
+    im100000.jpg after im99999.jpg."""
+    return sorted((folder / "images").glob("im*.jpg"), key=lambda path: (len(path.name), path))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.data.shards import Shards
 from pipeline.geometry import Geometry, transform
 from pipeline.skeleton import JOINTS
 
@@ -51,9 +52,7 @@ class Crops:
     """The crops of N people, their joints, and the way back to the photographs."""
 
     geometry: Geometry
-    images: (
-        np.ndarray
-    )  # (N, S, S, 3) uint8; at rest memory-mapped, copied on write: the file stays as it is
+    images: np.ndarray | Shards  # N of (S, S, 3) uint8; at rest memory-mapped, in several files
     points: np.ndarray  # (N, 14, 2) float32, crop px, NaN where not annotated
     annotated: np.ndarray  # (N, 14) bool
     occluded: np.ndarray  # (N, 14) bool, known to be hidden and to have a place
@@ -70,7 +69,11 @@ class Crops:
 
     def inputs(self, indices: np.ndarray) -> np.ndarray:
         """What the network sees of crops without augmentation: their middles (B, S, S, 3) uint8."""
-        return self.images[indices, self.geometry.middle, self.geometry.middle]
+        middle, size = self.geometry.middle, self.geometry.input_size
+        seen = np.empty((len(indices), size, size, 3), dtype=np.uint8)
+        for row, index in zip(seen, indices, strict=True):
+            row[:] = self.images[index][middle, middle]
+        return seen
 
     def predictions(
         self, indices: np.ndarray, places: np.ndarray, scores: np.ndarray, hidden: np.ndarray

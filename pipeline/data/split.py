@@ -4,6 +4,8 @@ LSPet holds the same photograph more than once, rescaled or re-toned, at unrelat
 by index would test on what was trained on.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -12,6 +14,8 @@ from pipeline.errors import PipelineError
 from pipeline.skeleton import LEFT_SHOULDER, RIGHT_HIP
 
 HASH_BITS = 256
+FEWEST = 8  # pieces of a hash: one of at most 32 bits is a number
+BLOCK = 1_000_000  # pairs of hashes that are compared at once
 PARTS = ("train", "validation", "test")
 
 
@@ -33,27 +37,70 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(hashes: np.ndarray, bits: int) -> np.ndarray:
-    """Group numbers (N,): photographs whose hashes (N, 256) differ in at most `bits` share one."""
+    """Group numbers (N,): photographs whose hashes (N, 256) differ in at most `bits` share one.
+
+    Exact, and not of all pairs: cut into more than half as many pieces as bits may differ, two such
+    hashes have a piece in which at most one bit differs. So it is enough to compare those that
+    agree in all but one given bit of a piece, for each of the 256 bits.
+    """
+    groups, packed = np.arange(len(hashes)), np.packbits(hashes, axis=1).view(np.uint64)
+    pieces = max(bits // 2 + 1, FEWEST)
+    for piece in range(pieces):
+        values = hashes[:, piece::pieces]  # far-apart bits: those of a row of a sky all agree
+        keys = values @ (1 << np.arange(values.shape[1]))
+        for bit in range(values.shape[1]):
+            masked = keys & ~(1 << bit)
+            # Neighbours alone first: of many that are alike, not all pairs are then to compare.
+            for reach in (1, len(hashes)):
+                found = [np.empty((0, 2), dtype=int)]
+                for pairs in _agreeing(masked, groups, reach):
+                    apart = packed[pairs[:, 0]] ^ packed[pairs[:, 1]]
+                    near = np.bitwise_count(apart).sum(axis=1, dtype=int) <= bits
+                    found.append(pairs[near])
+                if sum(map(len, found)):
+                    groups = joined(groups, np.concatenate(found))
+    return groups
+
+
+def _agreeing(keys: np.ndarray, groups: np.ndarray, reach: int) -> Iterator[np.ndarray]:
+    """Pairs of places (M, 2) with the same key (N,) and different groups (N,), at most `reach` of a
+    place with later ones, in blocks."""
+    order = np.argsort(keys * len(keys) + groups)
+    keys, groups = keys[order], groups[order]
+    new_key = keys[1:] != keys[:-1]
+    end, start = _next(new_key), _next(new_key | (groups[1:] != groups[:-1]))
+    counts = np.minimum(end - start, reach)
+    some = np.flatnonzero(counts)
+    total = np.cumsum(counts[some])
+    blocks = np.arange(BLOCK, total[-1] if len(some) else 0, BLOCK)
+    for first in np.split(some, np.searchsorted(total, blocks)):
+        many = counts[first]
+        within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+        yield np.stack(
+            [order[np.repeat(first, many)], order[np.repeat(start[first], many) + within]], 1
+        )
+
+
+def _next(changes: np.ndarray) -> np.ndarray:
+    """For each of N places the one after it before which something changes (N - 1,), or N."""
+    ends = np.append(np.flatnonzero(changes) + 1, len(changes) + 1)
+    return np.repeat(ends, np.diff(ends, prepend=0))
+
+
+def joined(groups: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """New group numbers (N,): of groups (N,), those that pairs (M, 2) of photographs connect are
+    one.
+
+    Numbers count from 0 in the order of the old ones; without pairs, 0 to G - 1 stay.
+    """
     # Imported here: a stage that only reads crops does not wait for SciPy.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    signs = np.where(hashes, 1, -1).astype(np.float32)
-    rows, columns = [], []
-    for start in range(
-        0, len(signs), 1000
-    ):  # a block at a time: memory grows with N, not with its square
-        agreement = (
-            signs[start : start + 1000] @ signs[start:].T
-        )  # bits that agree less bits that differ
-        row, column = np.nonzero(agreement >= HASH_BITS - 2 * bits)
-        rows.append(row + start)
-        columns.append(column + start)
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    graph = coo_array(
-        (np.ones(len(row), dtype=bool), (row, column)), shape=(len(signs), len(signs))
-    )
-    return connected_components(graph, directed=False)[1]
+    old, groups = np.unique(groups, return_inverse=True)
+    one, other = groups[pairs].T
+    graph = coo_array((np.ones(len(pairs), dtype=bool), (one, other)), shape=(len(old), len(old)))
+    return connected_components(graph, directed=False)[1][groups]
 
 
 def split(groups: np.ndarray, validation: float, test: float, seed: int) -> np.ndarray:

@@ -132,14 +132,18 @@ class Ranks:
         distributed.all_gather_object(parts, done)
         return list(chain.from_iterable(parts))
 
-    def same(self, what: str, value: object) -> None:
-        """Raises RanksError where processes differ in what they must share; `what` names it, and
-        says what to do."""
+    def same(self, what: str, value: T | None) -> T:
+        """What all processes must share, from those that know it; the others say None.
+
+        Raises RanksError where two differ; `what` names it, and says what to do.
+        """
+        values: list[T | None] = [value] * self.size
         if self.size > 1:
-            values: list[object] = [None] * self.size
             distributed.all_gather_object(values, value)
-            if len(set(values)) > 1:
-                raise RanksError(f"the {self.size} processes differ in {what}")
+        known = {each for each in values if each is not None}
+        if len(known) != 1:
+            raise RanksError(f"the {self.size} processes differ in {what}")
+        return known.pop()
 
     def _sum(self, values: Tensor) -> Tensor:
         """Over all processes."""

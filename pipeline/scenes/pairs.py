@@ -231,22 +231,6 @@ def numbered(pairs: Sequence[Pair], names: Sequence[str]) -> np.ndarray:
     return np.array(indices, dtype=np.intp).reshape(-1, 2)
 
 
-def joined(groups: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """New group numbers (N,): of groups (N,), those that pairs (M, 2) of photographs connect are
-    one.
-
-    Numbers count from 0 in the order of the old ones; without pairs, 0 to G - 1 stay.
-    """
-    # Imported here: a stage that only reads crops does not wait for SciPy.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    old, groups = np.unique(groups, return_inverse=True)
-    one, other = groups[pairs].T
-    graph = coo_array((np.ones(len(pairs), dtype=bool), (one, other)), shape=(len(old), len(old)))
-    return connected_components(graph, directed=False)[1][groups]
-
-
 def _each(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int | None, said: str, unit: str
 ) -> list[Result]:

@@ -1,16 +1,17 @@
 """What training sees: the photographs of each step, augmented, with their true maps."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.crops import Crops
+from pipeline.data.crops import Crops, batches
 from pipeline.data.targets import Targets
-from pipeline.device import upload
+from pipeline.device import room, upload
 from pipeline.distributed.ranks import ALONE, Ranks
 from pipeline.evaluation.occluders import Occluders, People, draw_occluders, occlude
 from pipeline.networks import estimator, heatmaps
@@ -20,13 +21,15 @@ from pipeline.settings import Settings, Train
 from pipeline.training import augmentation
 from pipeline.training.augmentation import Window
 
+AT_ONCE = 500  # crops, brought into a GPU's memory
+
 
 class Stored(NamedTuple):
-    """All crops on the device, as they are at rest."""
+    """Some crops on the device, as they are at rest."""
 
-    images: Tensor  # (N, S, S, 3) uint8
-    points: Tensor  # (N, 14, 2), crop px, NaN where not annotated
-    occluded: Tensor  # (N, 14) bool
+    images: Tensor  # (B, S, S, 3) uint8
+    points: Tensor  # (B, 14, 2), crop px, NaN where not annotated
+    occluded: Tensor  # (B, 14) bool
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,50 @@ class Photographs:
     validation: np.ndarray  # indices
     device: torch.device
 
+    def stored(self, indices: np.ndarray) -> Stored:
+        """Some crops."""
+        points, occluded = (
+            upload(torch.from_numpy(each[indices]), self.device)
+            for each in (self.crops.points, self.crops.occluded)
+        )
+        return Stored(self._images(indices), points, occluded)
+
+    def _images(self, indices: np.ndarray) -> Tensor:
+        held, places = self._held
+        here = places[indices] >= 0
+        if here.all():
+            return held[self._upload(places[indices])]
+        read = upload(self._read(indices[~here]), self.device)
+        if not here.any():
+            return read
+        images = read.new_empty(len(indices), *read.shape[1:])
+        images[self._upload(np.flatnonzero(~here))] = read
+        images[self._upload(np.flatnonzero(here))] = held[self._upload(places[indices[here]])]
+        return images
+
     @cached_property
-    def stored(self) -> Stored:
-        """In a GPU's memory, or the memory-mapped file itself."""
-        crops = self.crops
-        tensors = map(torch.from_numpy, (crops.images, crops.points, crops.occluded))
-        return Stored(*(each.to(self.device) for each in tensors))
+    def _held(self) -> tuple[Tensor, np.ndarray]:
+        """As many crops that train as a GPU has room for, (K, S, S, 3), and the place of each of
+        the N crops among them, -1 where it has none: that one is read for each batch."""
+        shape = self.crops.images.shape[1:]
+        held, places = self.train[: room(self.device) // prod(shape)], np.full(len(self.crops), -1)
+        places[held] = np.arange(len(held))
+        images = torch.empty(len(held), *shape, dtype=torch.uint8, device=self.device)
+        for some in batches(held, AT_ONCE):
+            images[self._upload(places[some])] = upload(self._read(some), self.device)
+        return images, places
+
+    def _read(self, indices: np.ndarray) -> Tensor:
+        """The images of some crops, from their files; where a GPU takes them, into pinned memory,
+        from which its queue does not wait for them."""
+        shape = (len(indices), *self.crops.images.shape[1:])
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        for row, index in zip(images.numpy(), indices, strict=True):
+            row[:] = self.crops.images[index]
+        return images
+
+    def _upload(self, numbers: np.ndarray) -> Tensor:
+        return upload(torch.from_numpy(numbers), self.device)
 
 
 class Batch(NamedTuple):
@@ -66,12 +107,14 @@ def order(step: int, indices: np.ndarray, train: Train) -> np.ndarray:
     """The photographs of a step (B,): each epoch a new permutation, cut into whole batches."""
     batch = min(train.batch, len(indices))
     epoch, position = divmod(step, len(indices) // batch)
-    rng = seeded(train.seed, 1, epoch)
-    return indices[
-        torch.randperm(len(indices), generator=rng).numpy()[
-            position * batch : (position + 1) * batch
-        ]
-    ]
+    shuffled = _permutation(train.seed, epoch, len(indices))
+    return indices[shuffled[position * batch : (position + 1) * batch]]
+
+
+@lru_cache(maxsize=1)  # a step asks for that of the step before, but at the end of an epoch
+def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The places (count,) of an epoch."""
+    return torch.randperm(count, generator=seeded(seed, 1, epoch)).numpy()
 
 
 def training_batch(
@@ -109,8 +152,7 @@ def augmented_batch(
     # first; of a whole batch that is its own last.
     own = ranks.rows(whole)
     needed = [*own] if len(own) == whole else [*own, own.start - 1]
-    chosen = upload(torch.from_numpy(indices[needed]), device)
-    stored = Stored(*(each[chosen] for each in photographs.stored))
+    stored = photographs.stored(indices[needed])
     if augment.cut:
         black = augmentation.cut_off(stored.images, upload(seen[needed], device))
         stored = stored._replace(images=black)

@@ -117,7 +117,8 @@ def of_annotations(folder: Path, count: int, rng: np.random.Generator) -> Trials
                 require(ended.memory < MEMORY, f"took {ended.memory / 2**20:.0f} MiB")
                 kept(place, before)
             finally:
-                shutil.rmtree(place / paths.CROPS, ignore_errors=True)
+                for made in (paths.CROPS, ".dvc/tmp/shards"):
+                    shutil.rmtree(place / made, ignore_errors=True)
                 for path in outputs[1:]:
                     (place / path).unlink(missing_ok=True)
 
