@@ -266,6 +266,7 @@ def draw() -> None:
             (lines[code],) = axis.loglog(
                 points.people, points.value, "o-", color=colour, label=code, ms=4
             )
+        axis.tick_params(which="minor", labelsize=6)
         low, high = axis.get_ylim()
         if high < 10 * low:  # else what hardly changes looks as if it did
             axis.set_ylim(low / 3, high * 3)
