@@ -11,7 +11,7 @@ from pipeline.device import keep_memory
 from pipeline.distributed import torchrun
 from pipeline.distributed.ranks import joined, started_by_torchrun
 from pipeline.drawing.curves import pck_curves
-from pipeline.evaluation import protocol, results
+from pipeline.evaluation import protocol, results, structure
 from pipeline.evaluation.metrics import MEASURES
 from pipeline.files import copied, digest, written_whole
 from pipeline.finding.estimator import PeopleFinder
@@ -62,6 +62,14 @@ def measuring() -> None:
         without_box = whole.best(album.images, found)
         measured["without_box"] = protocol.measure_without_box(without_box, evaluation)
         measured["swapped"] = protocol.swapped(evaluation)
+        trained_on = np.flatnonzero(split.part == "train")
+        limits = structure.longest(crops.originals[trained_on], crops.annotated[trained_on])
+        poses = structure.Poses(
+            evaluation.predictions.points, evaluation.truth, evaluation.annotated
+        )
+        measured["structure"] = protocol.plain(
+            structure.measure(poses, evaluation.predictions.scores, limits)
+        )
         measured["people"] = protocol.plain(people.measure(whole, in_mosaics, found, album))
         results.write(measured, part)
         curves = {name: protocol.pck_curve(evaluation, name) for name in MEASURES}

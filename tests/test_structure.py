@@ -6,6 +6,7 @@ import pytest
 from pipeline.evaluation.structure import (
     BONES,
     PAIRS,
+    THRESHOLD,
     Poses,
     exchanged_share,
     farthest,
@@ -25,8 +26,6 @@ STANDING = np.array(
     dtype=float,
 )  # fmt: skip
 """A person whose torso, left shoulder (60, 20) to right hip (40, 50), is 36 px."""
-
-THRESHOLD = 0.2  # 7.2 px
 
 
 def poses(points: np.ndarray, truth: np.ndarray = STANDING, missing: tuple = ()) -> Poses:
@@ -127,8 +126,9 @@ def test_what_is_said_of_a_part():
     annotated[2, [LEFT_SHOULDER, RIGHT_HIP]] = False
     part = Poses(points, np.repeat(STANDING[None], 3, axis=0), annotated)
     limits = np.array([22, 22, 22, 22]) / np.hypot(20, 30)
-    said = measure(part, np.full((3, 14), 0.9), limits, THRESHOLD)
-    assert said["whole"] == 0.5 and said["doubled"] == 1 / 12
+    said = measure(part, np.full((3, 14), 0.9), limits)
+    assert said["whole"] == 0.5 and said["interval_95"] == [0.0, 1.0]
+    assert said["doubled"] == 1 / 12
     assert said["exchanged"]["pair"] == 0.0
     # Found: the right lower leg of the second is 28 px; and nobody's annotated bone is over 22.
     assert said["too_long"] == {"found": 1 / 16, "truth": 0.0}

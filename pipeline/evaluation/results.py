@@ -75,4 +75,23 @@ def table(measured: Mapping) -> str:
             f"95 % interval of the mean PCK@0.2 over photographs: {100 * low:.1f} to"
             f" {100 * high:.1f}"
         )
+    if "structure" in measured:
+        lines.append(in_words(measured["structure"]))
     return "\n".join(lines)
+
+
+def in_words(structure: Mapping) -> str:
+    """What was measured of whole poses, as of `pipeline.evaluation.structure`, in a sentence."""
+    whole, doubled, exchanged, too_long = (
+        "—" if share is None else f"{100 * share:.1f} %"
+        for share in (
+            structure["whole"],
+            structure["doubled"],
+            structure["exchanged"]["pair"],
+            structure["too_long"]["found"],
+        )
+    )
+    return (
+        f"all joints right in {whole} of the photographs; of the left/right pairs {doubled} both"
+        f" on one side, {exchanged} exchanged; {too_long} of the bones too long"
+    )

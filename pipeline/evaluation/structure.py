@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from pipeline.evaluation.metrics import normalised_distance, share_below, torso_size
+from pipeline.evaluation.metrics import (
+    MEASURES,
+    bootstrap,
+    normalised_distance,
+    share_below,
+    torso_size,
+)
+from pipeline.evaluation.protocol import RESAMPLES, SEED
 from pipeline.skeleton import EDGES, FLIP
 
 PAIRS = tuple((joint, FLIP[joint]) for joint in range(len(FLIP)) if joint < FLIP[joint])
@@ -26,6 +33,7 @@ BONES = tuple(
 )
 """The two bones, right and left, of the four kinds that limbs have."""
 
+THRESHOLD = MEASURES["pck_0.2"][1]  # torsos, of a joint that is right, or near another's place
 LONGEST = 0.99  # quantile of a bone's length in training poses, beyond which it is too long
 FEWEST = 3  # pairs told apart, of a body of which it can be said that its sides are exchanged
 TENTHS = 10  # of the scores, within which they are compared with the share that is right
@@ -141,27 +149,28 @@ def scores(given: np.ndarray, distances: np.ndarray, threshold: float) -> dict[s
     }
 
 
-def measure(
-    poses: Poses, given: np.ndarray, limits: np.ndarray, threshold: float
-) -> dict[str, Any]:
+def measure(poses: Poses, given: np.ndarray, limits: np.ndarray) -> dict[str, Any]:
     """All of it, shares as fractions.
 
-    whole: the photographs whose counted joints are all right; doubled, exchanged: of what `Sides`
+    whole: the photographs whose counted joints are all right, and interval_95, [low, high] of a
+    bootstrap over the photographs; doubled, exchanged: of what `Sides`
     tells apart; too_long: the bones longer than limits (4,), torsos, as of `longest`, among those
     found and those annotated; scores: as of `scores`, of the given ones (N, 14).
     """
-    torso, found = poses.torso, sides(poses, threshold)
+    torso, found, worst = poses.torso, sides(poses, THRESHOLD), farthest(poses.distances)
+    resampled = bootstrap(worst, THRESHOLD, RESAMPLES, SEED)[:, 0]
 
     def too_long(points: np.ndarray) -> float:
         length = lengths(points, poses.annotated, torso)
         return _share(length > limits, ~np.isnan(length))
 
     return {
-        "whole": float(share_below(farthest(poses.distances), threshold)[0]),
+        "whole": float(share_below(worst, THRESHOLD)[0]),
+        "interval_95": np.nanquantile(resampled, [0.025, 0.975]).tolist(),
         "doubled": _share(found.doubled, found.apart),
         "exchanged": exchanged_share(found),
         "too_long": {"found": too_long(poses.points), "truth": too_long(poses.truth)},
-        "scores": scores(given, poses.distances, threshold),
+        "scores": scores(given, poses.distances, THRESHOLD),
         "counted": {
             "photographs": int((~np.isnan(poses.distances)).any(axis=1).sum()),
             "pairs": int(found.apart.sum()),

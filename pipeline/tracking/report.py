@@ -132,6 +132,7 @@ def page(
         measured=measured,
         interval=measured["interval_95"]["pck_0.2"]["mean"],
         swapped=measured["swapped"],
+        structure=measured["structure"],
         groups=COLUMNS,
         rows=rows,
         others=OTHERS,
