@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline import paths
+from pipeline.bodies import structure
 from pipeline.data import storage, targets
 from pipeline.device import keep_memory
 from pipeline.distributed import torchrun
 from pipeline.distributed.ranks import joined, started_by_torchrun
 from pipeline.drawing.curves import pck_curves
-from pipeline.evaluation import protocol, results, structure
+from pipeline.evaluation import protocol, results
 from pipeline.evaluation.metrics import MEASURES
 from pipeline.files import copied, digest, written_whole
 from pipeline.finding.estimator import PeopleFinder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.structure import (
+from pipeline.bodies.structure import (
     BONES,
     PAIRS,
     THRESHOLD,

@@ -81,7 +81,7 @@ def table(measured: Mapping) -> str:
 
 
 def in_words(structure: Mapping) -> str:
-    """What was measured of whole poses, as of `pipeline.evaluation.structure`, in a sentence."""
+    """What was measured of whole poses, as of `pipeline.bodies.structure`, in a sentence."""
     whole, doubled, exchanged, too_long = (
         "—" if share is None else f"{100 * share:.1f} %"
         for share in (

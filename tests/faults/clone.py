@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,16 +76,19 @@ class Clone:
         return log.read_text(errors="replace") if log.exists() else ""
 
     def mend_dvc(self) -> None:
-        """Delete DVC's own lock where DVC was killed while it wrote it, as docs/reliability.md says
-        to."""
+        """Delete what DVC left that it cannot read itself, where it was killed while it wrote its
+        lock or its run cache, as docs/reliability.md says to."""
         lock = self.folder / ".dvc/tmp/rwlock"
-        try:
-            json.loads(lock.read_text())
-        except FileNotFoundError:
-            return
-        except ValueError:
-            lock.unlink()
-            self.mended += 1
+        with suppress(FileNotFoundError):
+            try:
+                json.loads(lock.read_text())
+            except ValueError:
+                lock.unlink()
+                self.mended += 1
+        for entry in (self.folder / ".dvc/cache/runs").glob("*/*/"):
+            if not any(entry.iterdir()):
+                entry.rmdir()
+                self.mended += 1
 
     def run(self, *command: str) -> None:
         """A program that must succeed."""
