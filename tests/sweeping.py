@@ -6,16 +6,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+import yaml
 
 import servers
-from conftest import ROOT, environment
+from conftest import ROOT, environment, git, sh
+from tiny import repository
 
 PACKAGES = ("optuna", "ray")  # of the extra `sweep`
 
@@ -116,3 +118,62 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         for node in made.nodes.values():
             node.kill()
         shutil.rmtree(made.temporary, ignore_errors=True)
+
+
+SMALL = {"train.steps": 4, "train.game_start": 0.5, "train.validate_every": 4, "finder.steps": 2}
+
+
+@dataclass
+class Team:
+    """A bare Git remote and a caller's clone of it, whose commit sets up DVC's remote."""
+
+    folder: Path
+    tracking: str
+
+    @classmethod
+    def of(cls, folder: Path, tracking: str, changes: Mapping[str, object]) -> "Team":
+        """In a folder that is there. changes: of the tiny pipeline's parameters."""
+        first = repository(folder / "first")
+        sh(first, "dvc", "remote", "add", "--default", "team", str(folder / "remote"))
+        values = yaml.safe_load((first / "params.yaml").read_text())
+        for name, value in changes.items():
+            group, _, key = name.partition(".")
+            values[group][key] = value
+        (first / "params.yaml").write_text(yaml.safe_dump(values))
+        git(first, "commit", "-qam", "a remote of the team's")
+        git(folder, "clone", "-q", "--bare", str(first), "shared.git")
+        team = cls(folder, tracking)
+        team.clone("caller")
+        return team
+
+    def clone(self, name: str) -> Path:
+        git(self.folder, "clone", "-q", "shared.git", name)
+        return self.folder / name
+
+    @property
+    def caller(self) -> Path:
+        return self.folder / "caller"
+
+    def start(self, cluster: Cluster, *words: str, **more: str) -> subprocess.Popen:
+        """`python -m pipeline sweep WORDS...`; what it prints goes to the file `log`."""
+        with (self.folder / "sweep.log").open("w") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pipeline", "sweep", *words],
+                cwd=self.caller,
+                env=environment() | {
+                    "RAY_ADDRESS": cluster.address, "MLFLOW_TRACKING_URI": self.tracking,
+                    "RAY_TMPDIR": str(cluster.temporary),
+                } | more,
+                stdout=log,
+                stderr=log,
+            )  # fmt: skip
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "sweep.log").read_text().replace("\r", "\n")
+
+    def experiments(self) -> dict[str, str]:
+        """On the remote: name to commit."""
+        form = "--format=%(objectname) %(refname:lstrip=-1)"
+        listed = git(self.folder / "shared.git", "for-each-ref", form, "refs/exps")
+        return {name: commit for commit, name in map(str.split, listed.splitlines())}

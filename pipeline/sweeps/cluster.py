@@ -15,7 +15,7 @@ from pipeline.sweeps.base import Base
 from pipeline.sweeps.plan import Plan
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before the import, which reads it
-import ray  # noqa: E402
+import ray
 
 ADDRESS = "RAY_ADDRESS"
 NAMESPACE = "adversarial-posenet"
