@@ -120,7 +120,10 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         shutil.rmtree(made.temporary, ignore_errors=True)
 
 
-SMALL = {"train.steps": 4, "train.game_start": 0.5, "train.validate_every": 4, "finder.steps": 2}
+SMALL = {  # even smaller than tiny
+    "train.steps": 4, "train.game_start": 0.5, "train.log_every": 2, "train.validate_every": 4,
+    "finder.steps": 2, "finder.warmup": 1,
+}  # fmt: skip
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Trials on a Ray cluster: started where there is room, and again elsewhere when a machine dies."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def joined(sweep: str) -> Iterator[None]:
     another caller."""
     address = os.environ.get(ADDRESS) or "auto"
     try:
-        ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+        ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         why = "none runs on this machine" if address == "auto" else brief(error)
         raise SweepError(

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -27,6 +28,7 @@ from pipeline.sweeps.space import Trial
 
 VARIABLE = "POSENET_SWEEPS"  # names the folder of this machine
 DEFAULT = "~/.cache/adversarial-posenet/sweeps"
+PAUSE = 15.0  # s before another try
 OCCUPIED = "wait for it, or stop it"  # the end of what OccupiedError says
 # dvc does not outlive who runs the trial, nor its stage dvc.
 LEASH = """
@@ -49,16 +51,16 @@ def run(trial: Trial, base: Base) -> None:
 
     Nothing is done where it is there already. Raises TrialError, or PassingError.
     """
-    with clone(base.remote) as (folder, home):
-        log = home / "logs" / f"{trial.name}.log"
-        try:
+    try:
+        with clone(base.remote) as (folder, home):
             prepare(folder, home, base)
             if trial.name in base.finished():
                 return
-            experiment(trial, base, folder, home, log)
+            experiment(trial, base, folder, home)
             push(trial, base, folder)
-        except (DvcException, SweepError, OSError) as error:  # a remote, or a disk
-            raise PassingError(f"{brief(error)} ({_place(log)})") from None
+    except (DvcException, SweepError, OSError) as error:  # a remote, or a disk
+        time.sleep(PAUSE)
+        raise PassingError(f"{socket.gethostname()}: {brief(error)}") from None
 
 
 def machine_folder() -> Path:
@@ -97,9 +99,10 @@ def prepare(folder: Path, home: Path, base: Base) -> None:
     (folder / ".dvc/config.local").write_text(f"[cache]\n    dir = {home / 'cache'}\n")
 
 
-def experiment(trial: Trial, base: Base, folder: Path, home: Path, log: Path) -> None:
+def experiment(trial: Trial, base: Base, folder: Path, home: Path) -> None:
     """Run it by DVC in a clone. Raises TrialError, or PassingError where another process still runs
     the same training."""
+    log = home / "logs" / f"{trial.name}.log"
     log.parent.mkdir(exist_ok=True)
     words = ["dvc", "exp", "run", "--temp", "--pull", "--name", trial.name]
     words += [word for override in trial.overrides for word in ("-S", override)]
@@ -119,8 +122,9 @@ def experiment(trial: Trial, base: Base, folder: Path, home: Path, log: Path) ->
     said = log.read_text(errors="replace")
     why = next((line for line in said.splitlines() if line.startswith("error: ")), "")
     if done.returncode:
-        said_why = f"{brief(why) or 'dvc failed'} ({_place(log)})"
-        raise (PassingError if OCCUPIED in why else TrialError)(said_why)
+        kind = PassingError if OCCUPIED in why else TrialError
+        what = brief(why.removeprefix("error: ")) or "dvc failed"
+        raise kind(f"{what} (log: {socket.gethostname()}:{log})")
 
 
 def push(trial: Trial, base: Base, folder: Path) -> None:
@@ -131,8 +135,3 @@ def push(trial: Trial, base: Base, folder: Path) -> None:
     with Repo(str(folder)) as repo:
         repo.push(revs=[commit], workspace=False, run_cache=True)
     git("push", "--quiet", "origin", f"{reference}:{reference}", folder=folder)
-
-
-def _place(log: Path) -> str:
-    """Where a person finds a log."""
-    return f"log: {socket.gethostname()}:{log}"
