@@ -16,6 +16,7 @@ import yaml
 
 import sweeping
 from conftest import ROOT, git
+from pipeline.__main__ import main
 from pipeline.errors import PipelineError
 from pipeline.processes import OccupiedError, alone
 from pipeline.sweeps import SweepError, space
@@ -163,6 +164,23 @@ def test_the_best_by_validation_is_first_and_named():
         "dvc exp pull origin a-2 && dvc exp apply a-2",
     ]
     assert report(trials, {}, "origin") == "no trial has finished"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("a/b",), "NAME 'a/b'"),
+        (("a", "--search", "3"), "--study URL belong together"),
+        (("a", "--search", "0", "--study", "sqlite:///x.db"), "--search 0"),
+        (("a", "--cpus", "-1"), "--cpus"),
+        (("a", "--cpus", "0"), "no end of room"),
+    ],
+)
+@needs_ray
+def test_options_that_say_nothing_together_are_one_sentence(words, said, capsys):
+    assert main(["sweep", *words, "-S", "train.alpha=0,1"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line
 
 
 def test_a_training_that_still_runs_elsewhere_is_told_from_other_failures(tmp_path):

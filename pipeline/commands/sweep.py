@@ -11,16 +11,21 @@ command again goes on with what is missing. More: docs/sweeps.md.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pipeline.errors import shown
+from pipeline.processes import STOPPED
+
 if TYPE_CHECKING:
     from pipeline.sweeps.plan import Plan
     from pipeline.sweeps.space import Trial
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 MEASURE = "PCK@0.2"  # of the validation part
 
 
@@ -65,17 +70,21 @@ def run(options: argparse.Namespace) -> int:
     for trial in trials:
         space.check_settings(trial)
     start = base.base(options.git_remote)
-    base.git("check-ref-format", start.reference(options.name))
-    with cluster.joined(options.name):
-        if options.search:
-            from pipeline.sweeps.search import Search
+    needs = cluster.Needs(options.cpus, options.gpus, options.retries)
+    try:
+        with cluster.joined(options.name):
+            if options.search:
+                from pipeline.sweeps.search import Search
 
-            chosen = Search(options.name, options.overrides, options.search, options.study, start)
-        else:
-            chosen = plan.Grid(trials, start.finished())
-        needs = cluster.Needs(options.cpus, options.gpus, options.retries)
-        cluster.warn_of_room(needs)
-        failed = cluster.run(chosen, start, needs, options.at_once)
+                about = options.name, options.overrides, options.search, options.study
+                chosen = Search(*about, start)
+            else:
+                chosen = plan.Grid(trials, start.finished())
+            cluster.warn_of_room(needs)
+            failed = cluster.run(chosen, start, needs, options.at_once)
+    except KeyboardInterrupt:
+        print("stopped, and all trials with it; the same command goes on", file=sys.stderr)
+        return STOPPED
     measured = start.validation(trial.name for trial in chosen.trials)
     print(report(chosen.trials, measured, options.git_remote))
     for name, why in failed.items():
@@ -87,6 +96,8 @@ def _check(options: argparse.Namespace) -> None:
     """Raises SweepError for options that say nothing together."""
     from pipeline.sweeps import SweepError
 
+    if not NAME.fullmatch(options.name):
+        raise SweepError(f"NAME {shown(options.name)}: expected letters, digits, - and _")
     if (options.search is None) != (options.study is None):
         raise SweepError("--search N and --study URL belong together: the study keeps the search")
     if options.search is not None and options.search < 1:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +39,10 @@ class _Name:
 
 @contextmanager
 def joined(sweep: str) -> Iterator[None]:
-    """Be this cluster's only caller of a sweep. Raises SweepError where there is no cluster, or
-    another caller."""
+    """Be this cluster's only caller of a sweep, whom SIGTERM stops as Ctrl-C does.
+
+    Raises SweepError where there is no cluster, or another caller.
+    """
     address = os.environ.get(ADDRESS) or "auto"
     try:
         ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
@@ -48,6 +51,7 @@ def joined(sweep: str) -> Iterator[None]:
         raise SweepError(
             f"no Ray cluster: {why}; `ray start --head` starts one, or {ADDRESS} names one"
         ) from None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # in place of Ray's
     try:
         name = ray.remote(_Name).options(num_cpus=0, name=f"sweep {sweep}")
         try:
