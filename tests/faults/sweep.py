@@ -113,8 +113,10 @@ def counted(team: sweeping.Team, client: mlflow.MlflowClient) -> None:
     require(done == names, f"finished runs in MLflow: {done}")
     require({each.data.tags["sweep"] for each in found} == {NAME}, "runs of other sweeps")
     late = team.clone("late")
+    sh(late, "dvc", "repro", "download", "cache")  # which are never pushed
     for name in names:
-        sh(late, "git", "checkout", "--quiet", "--", ".")
+        git(late, "clean", "-fdq")
+        git(late, "reset", "-q", "--hard")
         sh(late, "dvc", "exp", "pull", "origin", name)
         sh(late, "dvc", "exp", "apply", name)
         outs = outputs(team.folder / "shared.git", there[name])
@@ -147,4 +149,5 @@ def compared(team: sweeping.Team) -> None:
                 for place, revision in ((clone, commit), (bare, there[trial.name]))
             )
             require(ours == theirs, f"{trial.name}: other numbers in {path}")
-        sh(clone, "git", "checkout", "--quiet", "--", ".")
+        git(clone, "clean", "-fdq")
+        git(clone, "reset", "-q", "--hard")
