@@ -12,14 +12,16 @@ COMMANDS = {
     "predict": "the joints of people in your own photographs",
     "demo": "a page to try the model on, in the browser",
     "export": "the trained generator as an ONNX file",
+    "sweep": "many trials on the machines of a Ray cluster",
     "ablation": "the paper's ablation, from finished experiments",
     "scenes": "photographs of one scene in LSPet, looked for anew",
     "track": "what a tracking store lacks because it was away",
     "lsp": "the trained generator measured on LSP's test images",
 }
 # What shows that an extra is there: `demo`, and `train`, which all but prediction by an ONNX file
-# needs.
+# needs; and what `sweep` needs.
 DEMO, TRAINING = "gradio", "torch"
+SWEEP = ("optuna", "ray")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -58,7 +60,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _missing(error: ModuleNotFoundError) -> str:
     """The extra to install. Raises the error where that is there: then it is a mistake of ours."""
-    extra = "demo" if error.name == DEMO else "train"
+    extra = "demo" if error.name == DEMO else "sweep" if error.name in SWEEP else "train"
     if extra == "train" and find_spec(TRAINING):
         raise error
     return f"error: this needs {error.name}: run `pip install '.[{extra}]'` in the repository"

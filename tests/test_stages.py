@@ -45,6 +45,7 @@ FLOORS = (  # what stands on a floor imports from those below it alone
     {"training", "finder_training", "judging", "film", "bodies"},
     {"drawing"},
     {"tracking"},
+    {"sweeps"},
     {"commands"},
     {"__main__"},
 )

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import faults
-from faults import disk, home, inputs, kills, outages, ranks, speed
+from faults import disk, home, inputs, kills, outages, ranks, speed, sweep
 from faults.clone import Reference
 from faults.table import Table
 
-SUITES = ("kills", "ranks", "outages", "disk", "inputs", "home", "speed")
+SUITES = ("kills", "ranks", "outages", "disk", "inputs", "home", "sweep", "speed")
 
 
 def main() -> int:
@@ -40,6 +40,8 @@ def main() -> int:
             inputs.run(table, Path(folder).resolve() / "inputs", options.share, rng)
         if "home" in chosen:
             home.run(table, Path(folder).resolve() / "home")
+        if "sweep" in chosen:
+            sweep.run(table, Path(folder).resolve() / "sweep", rng)
         if "speed" in chosen:
             speed.run(table, Path(folder))
     minutes = (time.monotonic() - start) / 60
