@@ -33,7 +33,7 @@ from pipeline.training.loop import train
 from pipeline.training.state import TrainingState
 from tiny import TINY
 
-TURNS, POINT_EVERY = 60, 20  # steps; a point every 3 s, as of a training on a GPU
+TURNS, POINT_EVERY = 40, 20  # steps; a point every 3 s, as of a training on a GPU
 MOST = 0.01  # of a training's time
 FAULTS = {"none": None, "hanging": hanging, "healthy": lambda _: nullcontext()}
 
