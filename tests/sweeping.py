@@ -122,7 +122,6 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
 SMALL = {  # even smaller than tiny
     "train.steps": 4, "train.game_start": 0.5, "train.log_every": 2, "train.validate_every": 4,
-    "finder.steps": 2, "finder.warmup": 1,
 }  # fmt: skip
 
 
@@ -134,8 +133,11 @@ class Team:
     tracking: str
 
     @classmethod
-    def of(cls, folder: Path, tracking: str, changes: Mapping[str, object]) -> "Team":
-        """In a folder that is there. changes: of the tiny pipeline's parameters."""
+    def of(
+        cls, folder: Path, tracking: str, changes: Mapping[str, object], last: str = "evaluate"
+    ) -> "Team":
+        """In a folder that is there. changes: of the tiny pipeline's parameters; last: of its
+        stages, where the following are left out."""
         first = repository(folder / "first")
         sh(first, "dvc", "remote", "add", "--default", "team", str(folder / "remote"))
         values = yaml.safe_load((first / "params.yaml").read_text())
@@ -143,6 +145,9 @@ class Team:
             group, _, key = name.partition(".")
             values[group][key] = value
         (first / "params.yaml").write_text(yaml.safe_dump(values))
+        stages = yaml.safe_load((first / "dvc.yaml").read_text())["stages"]
+        left = {name: stages[name] for name in [*stages][: [*stages].index(last) + 1]}
+        (first / "dvc.yaml").write_text(yaml.safe_dump({"stages": left}, sort_keys=False))
         git(first, "commit", "-qam", "a remote of the team's")
         git(folder, "clone", "-q", "--bare", str(first), "shared.git")
         team = cls(folder, tracking)

@@ -205,7 +205,7 @@ def test_without_ray_one_sentence_says_what_to_install():
 @pytest.fixture(scope="module")
 def team(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
-    return sweeping.Team.of(folder, f"sqlite:///{folder}/mlflow.db", sweeping.SMALL)
+    return sweeping.Team.of(folder, f"sqlite:///{folder}/mlflow.db", sweeping.SMALL, "train")
 
 
 def test_what_other_machines_would_lack_is_refused(team, monkeypatch):
@@ -284,10 +284,11 @@ def test_a_search_goes_on_where_another_call_was_killed(team, monkeypatch, tmp_p
 
 @needs_ray
 def test_a_sweep_of_which_a_worker_is_killed_arrives_and_is_not_run_again(team):
-    words = ("parts", "-S", "evaluate.part=test,train")
+    # Two experiments of one training, which the second finds in the machine's cache.
+    words = ("small", "-S", "evaluate.part=test,train")
     names = {trial.name for trial in space.grid(words[0], [words[2]])}
     with sweeping.cluster(team.folder) as cluster:
-        node = cluster.start("node")  # of one CPU: the second trial evaluates what the first did
+        node = cluster.start("node")
         process = team.start(cluster, *words)
         killed = []
         waited = time.monotonic() + 200
@@ -306,7 +307,7 @@ def test_a_sweep_of_which_a_worker_is_killed_arrives_and_is_not_run_again(team):
         assert process.wait(300) == 0, team.said
         found = team.experiments()
         assert names <= found.keys()
-        assert "the best by validation: parts-" in team.said
+        assert "the best by validation: small-" in team.said
         best = team.said.split("the best by validation: ")[1].split()[0]
         assert f"dvc exp pull origin {best} && dvc exp apply {best}" in team.said
         (home,) = (node.folder).glob("*/")
@@ -314,9 +315,8 @@ def test_a_sweep_of_which_a_worker_is_killed_arrives_and_is_not_run_again(team):
 
         assert team.start(cluster, *words).wait(120) == 0, team.said
         assert team.experiments() == found
-        assert "2/2" in team.said and "parts" not in "".join(map(str, node.workers()))
+        assert "2/2" in team.said
     lock = yaml.safe_load(git(team.folder / "shared.git", "show", f"{found[best]}:dvc.lock"))
-    for stage in ("train", "finder", "calibrate", "evaluate"):
-        for out in lock["stages"][stage]["outs"]:
-            md5 = out["md5"]
-            assert (team.folder / "remote/files/md5" / md5[:2] / md5[2:]).exists(), out
+    for out in lock["stages"]["train"]["outs"]:
+        md5 = out["md5"]
+        assert (team.folder / "remote/files/md5" / md5[:2] / md5[2:]).exists(), out
