@@ -32,10 +32,7 @@ from stages import stage
 @stage
 def main() -> None:
     """In this process or, where POSENET_TORCHRUN asks for that, in several."""
-    if torchrun.asked():
-        torchrun.launch("stages.evaluate")
-    else:
-        measuring()
+    torchrun.spread(measuring, "stages.evaluate")
 
 
 def measuring() -> None:
@@ -65,12 +62,7 @@ def measuring() -> None:
         measured["swapped"] = protocol.swapped(evaluation)
         trained_on = np.flatnonzero(split.part == "train")
         limits = structure.longest(crops.originals[trained_on], crops.annotated[trained_on])
-        poses = structure.Poses(
-            evaluation.predictions.points, evaluation.truth, evaluation.annotated
-        )
-        measured["structure"] = protocol.plain(
-            structure.measure(poses, evaluation.predictions.scores, limits)
-        )
+        measured["structure"] = protocol.plain(structure.measure(evaluation, limits))
         measured["people"] = protocol.plain(people.measure(whole, in_mosaics, found, album))
         results.write(measured, part)
         curves = {name: protocol.pck_curve(evaluation, name) for name in MEASURES}

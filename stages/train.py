@@ -34,10 +34,7 @@ PATIENCE = 60.0  # s for another machine's process of this training, which saves
 @stage
 def main() -> None:
     """In this process or, where POSENET_TORCHRUN asks for that, in several."""
-    if torchrun.asked():
-        torchrun.launch("stages.train")
-    else:
-        training()
+    torchrun.spread(training, "stages.train")
 
 
 def training() -> None:

@@ -7,7 +7,6 @@ from pipeline.bodies.structure import (
     BONES,
     PAIRS,
     THRESHOLD,
-    Poses,
     exchanged_share,
     farthest,
     lengths,
@@ -16,6 +15,8 @@ from pipeline.bodies.structure import (
     scores,
     sides,
 )
+from pipeline.data.crops import Predictions
+from pipeline.evaluation.protocol import Evaluation
 from pipeline.skeleton import FLIP, JOINTS, LEFT_SHOULDER, RIGHT_HIP
 
 STANDING = np.array(
@@ -28,11 +29,19 @@ STANDING = np.array(
 """A person whose torso, left shoulder (60, 20) to right hip (40, 50), is 36 px."""
 
 
-def poses(points: np.ndarray, truth: np.ndarray = STANDING, missing: tuple = ()) -> Poses:
+def poses(points: np.ndarray, truth: np.ndarray = STANDING, missing: tuple = ()) -> Evaluation:
     """One photograph."""
     annotated = np.ones((1, 14), dtype=bool)
     annotated[0, list(missing)] = False
-    return Poses(points[None], truth[None], annotated)
+    return evaluated(points[None], truth[None], annotated)
+
+
+def evaluated(points: np.ndarray, truth: np.ndarray, annotated: np.ndarray) -> Evaluation:
+    """N photographs, all scores 0.9."""
+    scores = np.full(annotated.shape, 0.9)
+    found = Predictions(points, scores, np.zeros_like(scores))
+    nothing = np.zeros_like(annotated)
+    return Evaluation(np.arange(len(points)), truth, annotated, found, found, nothing)
 
 
 def moved(**joints: str) -> np.ndarray:
@@ -124,9 +133,9 @@ def test_what_is_said_of_a_part():
     points = np.stack([STANDING, moved(right_ankle="left_ankle"), STANDING])
     annotated = np.ones((3, 14), dtype=bool)
     annotated[2, [LEFT_SHOULDER, RIGHT_HIP]] = False
-    part = Poses(points, np.repeat(STANDING[None], 3, axis=0), annotated)
+    part = evaluated(points, np.repeat(STANDING[None], 3, axis=0), annotated)
     limits = np.array([22, 22, 22, 22]) / np.hypot(20, 30)
-    said = measure(part, np.full((3, 14), 0.9), limits)
+    said = measure(part, limits)
     assert said["whole"] == 0.5 and said["interval_95"] == [0.0, 1.0]
     assert said["doubled"] == 1 / 12
     assert said["exchanged"]["pair"] == 0.0

@@ -8,16 +8,16 @@ only where they are annotated more than two thresholds apart: no place is near b
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import mannwhitneyu
 
 from pipeline.evaluation.metrics import (
     MEASURES,
+    auc,
     bootstrap,
     normalised_distance,
     share_below,
     torso_size,
 )
-from pipeline.evaluation.protocol import RESAMPLES, SEED
+from pipeline.evaluation.protocol import RESAMPLES, SEED, Evaluation
 from pipeline.skeleton import EDGES, FLIP
 
 PAIRS = tuple((joint, FLIP[joint]) for joint in range(len(FLIP)) if joint < FLIP[joint])
@@ -33,29 +33,12 @@ BONES = tuple(
 )
 """The two bones, right and left, of the four kinds that limbs have."""
 
-THRESHOLD = MEASURES["pck_0.2"][1]  # torsos, of a joint that is right, or near another's place
+MEASURE = "pck_0.2"  # whose joints, distances and threshold count here
+THRESHOLD = MEASURES[MEASURE][1]  # torsos, of a joint that is right, or near another's place
 LONGEST = 0.99  # quantile of a bone's length in training poses, beyond which it is too long
 FEWEST = 3  # pairs told apart, of a body of which it can be said that its sides are exchanged
 TENTHS = 10  # of the scores, within which they are compared with the share that is right
 SURE = 0.9  # share of the joints that is left when the least sure are left out
-
-
-class Poses(NamedTuple):
-    """Joints found in N photographs beside the truth."""
-
-    points: np.ndarray  # (N, 14, 2), px
-    truth: np.ndarray  # (N, 14, 2), px
-    annotated: np.ndarray  # (N, 14) bool
-
-    @property
-    def torso(self) -> np.ndarray:
-        """(N,), px, NaN where it is not annotated."""
-        return torso_size(self.truth, self.annotated)
-
-    @property
-    def distances(self) -> np.ndarray:
-        """(N, 14), torsos, NaN where a joint does not count."""
-        return normalised_distance(self.points, self.truth, self.annotated, self.torso)
 
 
 def farthest(distances: np.ndarray) -> np.ndarray:
@@ -76,22 +59,21 @@ class Sides(NamedTuple):
     doubled: np.ndarray  # both are near where one of them is
 
 
-def sides(poses: Poses, threshold: float) -> Sides:
+def sides(evaluation: Evaluation, threshold: float) -> Sides:
     """Told apart, exchanged, found twice; threshold in torsos."""
+    points, truth = evaluation.predictions.points, evaluation.truth
+    torso = evaluation.references[MEASURE]
     first, second = (np.array(joints) for joints in zip(*PAIRS, strict=True))
-    valid = poses.annotated[:, first] & poses.annotated[:, second]
+    valid = evaluation.annotated[:, first] & evaluation.annotated[:, second]
 
     def near(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-        points, truth = poses.points[:, found], poses.truth[:, true]
-        return normalised_distance(points, truth, valid, poses.torso) < threshold
+        return normalised_distance(points[:, found], truth[:, true], valid, torso) < threshold
 
-    between = normalised_distance(poses.truth[:, first], poses.truth[:, second], valid, poses.torso)
-    apart = between > 2 * threshold
-    exchanged = near(first, second) & near(second, first)
-    at_first, at_second = (
-        near(first, first) & near(second, first),
-        near(first, second) & near(second, second),
-    )
+    apart = normalised_distance(truth[:, first], truth[:, second], valid, torso) > 2 * threshold
+    first_exchanged, second_exchanged = near(first, second), near(second, first)
+    at_first = near(first, first) & second_exchanged
+    at_second = first_exchanged & near(second, second)
+    exchanged = first_exchanged & second_exchanged
     return Sides(apart, apart & exchanged, apart & (at_first | at_second))
 
 
@@ -133,35 +115,31 @@ def scores(given: np.ndarray, distances: np.ndarray, threshold: float) -> dict[s
     """
     counted = ~np.isnan(distances)
     said, right = given[counted], distances[counted] < threshold
-    if right.all() or not right.any():
-        auc = float("nan")
-    else:
-        above = mannwhitneyu(said[right], said[~right]).statistic
-        auc = float(above / (right.sum() * (~right).sum()))
     order = np.argsort(-said, kind="stable")
     tenths = [part for part in np.array_split(order, TENTHS) if len(part)]
     gaps = [abs(said[part].mean() - right[part].mean()) * len(part) for part in tenths]
     sure = right[order[: round(SURE * len(order))]]
     return {
-        "auc": auc,
+        "auc": auc(said[right], said[~right]),
         "calibration_error": float(sum(gaps) / len(order)) if len(order) else float("nan"),
         "pck_without_least_sure": float(sure.mean()) if len(sure) else float("nan"),
     }
 
 
-def measure(poses: Poses, given: np.ndarray, limits: np.ndarray) -> dict[str, Any]:
+def measure(evaluation: Evaluation, limits: np.ndarray) -> dict[str, Any]:
     """All of it, shares as fractions.
 
     whole: the photographs whose counted joints are all right, and interval_95, [low, high] of a
-    bootstrap over the photographs; doubled, exchanged: of what `Sides`
-    tells apart; too_long: the bones longer than limits (4,), torsos, as of `longest`, among those
-    found and those annotated; scores: as of `scores`, of the given ones (N, 14).
+    bootstrap over the photographs; doubled, exchanged: of what `Sides` tells apart; too_long: the
+    bones longer than limits (4,), torsos, as of `longest`, among those found and those annotated;
+    scores: as of `scores`.
     """
-    torso, found, worst = poses.torso, sides(poses, THRESHOLD), farthest(poses.distances)
+    torso, distances = evaluation.references[MEASURE], evaluation.distances["all", MEASURE]
+    found, worst = sides(evaluation, THRESHOLD), farthest(distances)
     resampled = bootstrap(worst, THRESHOLD, RESAMPLES, SEED)[:, 0]
 
     def too_long(points: np.ndarray) -> float:
-        length = lengths(points, poses.annotated, torso)
+        length = lengths(points, evaluation.annotated, torso)
         return _share(length > limits, ~np.isnan(length))
 
     return {
@@ -169,10 +147,13 @@ def measure(poses: Poses, given: np.ndarray, limits: np.ndarray) -> dict[str, An
         "interval_95": np.nanquantile(resampled, [0.025, 0.975]).tolist(),
         "doubled": _share(found.doubled, found.apart),
         "exchanged": exchanged_share(found),
-        "too_long": {"found": too_long(poses.points), "truth": too_long(poses.truth)},
-        "scores": scores(given, poses.distances, THRESHOLD),
+        "too_long": {
+            "found": too_long(evaluation.predictions.points),
+            "truth": too_long(evaluation.truth),
+        },
+        "scores": scores(evaluation.predictions.scores, distances, THRESHOLD),
         "counted": {
-            "photographs": int((~np.isnan(poses.distances)).any(axis=1).sum()),
+            "photographs": int((~np.isnan(distances)).any(axis=1).sum()),
             "pairs": int(found.apart.sum()),
         },
     }

@@ -27,9 +27,13 @@ class TorchrunError(PipelineError):
     """torchrun does not start, or a process of it failed."""
 
 
-def asked() -> bool:
-    """Is a training to be one of several processes?"""
-    return bool(os.environ.get(VARIABLE, "").strip())
+def spread(task: Callable[[], None], module: str) -> None:
+    """Do a task here or, where POSENET_TORCHRUN asks for that, in several processes `python -m
+    module`. Raises as `launch` does."""
+    if os.environ.get(VARIABLE, "").strip():
+        launch(module)
+    else:
+        task()
 
 
 def launch(module: str) -> None:

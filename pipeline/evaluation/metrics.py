@@ -8,6 +8,7 @@ nor do photographs whose reference is not.
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import mannwhitneyu
 
 from pipeline.skeleton import GROUPS, HEAD_TOP, LEFT_SHOULDER, NECK, RIGHT_HIP
 
@@ -86,6 +87,14 @@ def bootstrap(distance: np.ndarray, threshold: float, resamples: int, seed: int)
     counted = ~np.isnan(distance)
     with np.errstate(invalid="ignore"):
         return (drawn @ (counted & (distance < threshold))) / (drawn @ counted)
+
+
+def auc(higher: np.ndarray, lower: np.ndarray) -> float:
+    """Probability that one of the first numbers (M,) is above one of the others (N,); ties count
+    half, NaN where there are none of either."""
+    if not len(higher) or not len(lower):
+        return float("nan")
+    return float(mannwhitneyu(higher, lower).statistic / (len(higher) * len(lower)))
 
 
 def by_group(per_joint: np.ndarray) -> dict[str, float]:

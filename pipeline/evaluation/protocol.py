@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import mannwhitneyu
 
 from pipeline.data.crops import Crops, Each, Predictions, batches, one_by_one
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import (
     MEASURES,
+    auc,
     bootstrap,
     by_group,
     normalised_distance,
@@ -179,10 +179,7 @@ def swapped(evaluation: Evaluation) -> dict[str, float | None]:
 
 def hidden_auc(scores: np.ndarray, covered: np.ndarray, annotated: np.ndarray) -> float:
     """Probability of a covered joint's occlusion peak above an uncovered one's; ties count half."""
-    hidden, seen = scores[covered & annotated], scores[~covered & annotated]
-    if not len(hidden) or not len(seen):
-        return float("nan")
-    return float(mannwhitneyu(hidden, seen).statistic / (len(hidden) * len(seen)))
+    return auc(scores[covered & annotated], scores[~covered & annotated])
 
 
 def interval_95(distance: np.ndarray, threshold: float) -> dict[str, list[float]]:

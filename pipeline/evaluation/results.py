@@ -64,10 +64,7 @@ def table(measured: Mapping) -> str:
     ]
     for suffix, values in rows:
         for key, label in (("pck_0.2", "PCK@0.2"), ("pckh_0.5", "PCKh@0.5")):
-            cells = [
-                "—" if values[key][name] is None else f"{100 * values[key][name]:.1f}"
-                for name in groups
-            ]
+            cells = [_percent(values[key][name]) for name in groups]
             lines.append("".join([(label + suffix).ljust(28), *(f"{cell:>10}" for cell in cells)]))
     low, high = measured["interval_95"]["pck_0.2"]["mean"]
     if low is not None:
@@ -82,16 +79,13 @@ def table(measured: Mapping) -> str:
 
 def in_words(structure: Mapping) -> str:
     """What was measured of whole poses, as of `pipeline.bodies.structure`, in a sentence."""
-    whole, doubled, exchanged, too_long = (
-        "—" if share is None else f"{100 * share:.1f} %"
-        for share in (
-            structure["whole"],
-            structure["doubled"],
-            structure["exchanged"]["pair"],
-            structure["too_long"]["found"],
-        )
-    )
     return (
-        f"all joints right in {whole} of the photographs; of the left/right pairs {doubled} both"
-        f" on one side, {exchanged} exchanged; {too_long} of the bones too long"
+        f"all joints right in {_percent(structure['whole'])} % of the photographs; of the"
+        f" left/right pairs {_percent(structure['doubled'])} % both on one side,"
+        f" {_percent(structure['exchanged']['pair'])} % exchanged;"
+        f" {_percent(structure['too_long']['found'])} % of the bones too long"
     )
+
+
+def _percent(share: float | None) -> str:
+    return "—" if share is None else f"{100 * share:.1f}"
