@@ -272,7 +272,7 @@ def prediction(settings: Settings, photographs: Photographs) -> list[Row]:
     def eager() -> None:
         x = normalise(images)
         for each in (x, x.flip(-1)):
-            decode(plain.heatmaps(plain(each)[-1]), crops.geometry)
+            decode(plain.heatmaps(plain(each)[-1]), crops.geometry, crops.geometry.reach)
 
     seconds, reference = race(fast, eager, rounds=15, device=device)
     rows = [

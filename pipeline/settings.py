@@ -137,6 +137,8 @@ class Augment(_Group):
 class Train(_Group):
     """The game and its optimisation."""
 
+    labelled: Annotated[float, Field(gt=0, le=1)]
+    unlabelled: Literal["none", "game", "teacher", "both"]
     adversarial: bool
     game_start: Probability
     alpha: Weight
@@ -162,6 +164,16 @@ class Train(_Group):
     seed: Seed
     log_every: Count
     validate_every: Count
+
+    def plays(self, step: int) -> bool:
+        """Has the game begun, and what photographs without annotations teach?"""
+        return step >= self.game_start * self.steps
+
+    @model_validator(mode="after")
+    def _somebody_judges(self) -> "Train":
+        if self.unlabelled in ("game", "both") and not self.adversarial:
+            raise ValueError(f"unlabelled {self.unlabelled} needs adversarial true: P and C judge")
+        return self
 
     @model_validator(mode="after")
     def _points_coincide(self) -> "Train":
@@ -235,6 +247,11 @@ class Settings(_Group):
                     f" {stride} ask"
                     f" for multiples of {deepest}"
                 )
+        if self.train.unlabelled != "none" and not self.augment.enabled:
+            raise ValueError(
+                f"train.unlabelled {self.train.unlabelled} needs augment.enabled true: what is"
+                " found in a photograph is asked for again where it is covered"
+            )
         if self.model.encoder != "hourglass" and self.train.encoder_frozen > len(
             self.model.features
         ):

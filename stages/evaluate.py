@@ -62,7 +62,8 @@ def measuring() -> None:
         measured["swapped"] = protocol.swapped(evaluation)
         trained_on = np.flatnonzero(split.part == "train")
         limits = structure.longest(crops.originals[trained_on], crops.annotated[trained_on])
-        measured["structure"] = protocol.plain(structure.measure(evaluation, limits))
+        said = whole.judgement.right(evaluation.predictions.scores)
+        measured["structure"] = protocol.plain(structure.measure(evaluation, limits, said))
         measured["people"] = protocol.plain(people.measure(whole, in_mosaics, found, album))
         results.write(measured, part)
         curves = {name: protocol.pck_curve(evaluation, name) for name in MEASURES}

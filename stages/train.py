@@ -26,6 +26,7 @@ from pipeline.tracking.run import named, observing
 from pipeline.training.batches import Photographs
 from pipeline.training.loop import Show, train
 from pipeline.training.state import TrainingState
+from pipeline.training.unlabelled import parted
 from stages import stage, stopping
 
 PATIENCE = 60.0  # s for another machine's process of this training, which saves and ends
@@ -45,12 +46,14 @@ def training() -> None:
         settings, inputs, device = load(), Inputs.now("train"), default_device()
         split = pd.read_csv(paths.SPLIT)
         crops = storage.load(paths.CROPS, settings.cache.geometry)
+        labelled, unlabelled = parted(np.flatnonzero(split.part == "train"), settings.train)
         photographs = Photographs(
             crops=crops,
             targets=targets.load(paths.HEATMAPS),
-            train=np.flatnonzero(split.part == "train"),
+            train=labelled,
             validation=np.flatnonzero(split.part == "validation"),
             device=device,
+            unlabelled=unlabelled,
         )
         made_by: dict[str, dict] = {
             "data": {"name": settings.data.name},

@@ -323,8 +323,10 @@ def test_joints_are_found_again_in_pixels_of_the_photograph(crops, flip):
     assert off[inside].max() < 0.05 and np.nanmax(off) < 0.8 * STRIDE
     assert predictions.scores.shape == predictions.hidden.shape == (5, 14)
     assert predictions.points.dtype == np.float64
-    np.testing.assert_allclose(predictions.hidden, predictions.scores / 2, atol=1e-6)
-    assert predictions.scores.min() > 0.7
+    # Half a pixel off in x and y the peak is lower: exp(-1 / 4), and exp(-1 / 8) once smoothed.
+    assert ((predictions.hidden > 0.38) & (predictions.hidden <= 0.5)).all()
+    assert predictions.scores[inside].min() > 0.88 and predictions.scores.max() <= 1
+    assert predictions.scores.min() > 0.4  # in a corner half of what is near lies beyond
     assert oracle.generator.batches == ([2, 2, 2, 2, 1, 1] if flip else [2, 2, 1])
 
 

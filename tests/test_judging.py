@@ -20,8 +20,27 @@ from pipeline.mosaics import protocol as mosaics
 from pipeline.photographs.estimator import Candidates, PoseEstimator, distinct
 from pipeline.photographs.judgement import EDGE, Judgement, JudgementError, features
 
-JUDGEMENT = Judgement(bias=0.5, centre=1.5, joints=-0.25, least=0.4, hidden=0.1, outside=0.2)
-VALUES = {"bias": 0.5, "centre": 1.5, "joints": -0.25, "least": 0.4, "hidden": 0.1, "outside": 0.2}
+JUDGEMENT = Judgement(
+    bias=0.5,
+    centre=1.5,
+    joints=-0.25,
+    least=0.4,
+    hidden=0.1,
+    outside=0.2,
+    right_bias=-1.0,
+    right_near=2.0,
+)
+VALUES = {
+    "bias": 0.5,
+    "centre": 1.5,
+    "joints": -0.25,
+    "least": 0.4,
+    "hidden": 0.1,
+    "outside": 0.2,
+    "right_bias": -1.0,
+    "right_near": 2.0,
+}
+NAMES = "expected bias, centre, joints, least, hidden, outside, right_bias, right_near"
 
 
 def test_a_judgement_is_read_as_it_was_written(tmp_path):
@@ -41,8 +60,14 @@ def test_a_judgement_is_read_as_it_was_written(tmp_path):
         ("", "no judgement of people: Expecting value"),
         ("no JSON", "no judgement of people: Expecting value"),
         (b"\xff\xfe", "no judgement of people: 'utf-8' codec"),
-        ("[1, 2]", r"expected bias, centre, joints, least, hidden, outside; found \[1, 2\]"),
-        ("{}", "expected bias, centre, joints, least, hidden, outside; found {}"),
+        (
+            "[1, 2]",
+            NAMES + r"; found \[1, 2\]",
+        ),
+        (
+            "{}",
+            NAMES + "; found {}",
+        ),
         (json.dumps(VALUES | {"more": 1}), "expected bias, centre, .* found {.*'more': 1"),
         (json.dumps(VALUES | {"least": "0.4"}), "least is '0.4'; expected a number"),
         (json.dumps(VALUES | {"hidden": None}), "hidden is None; expected a number"),
@@ -88,6 +113,15 @@ def test_a_score_worked_by_hand():
     ]
     np.testing.assert_allclose(scores, [1 / (1 + exp(-each)) for each in expected])
     assert JUDGEMENT.score(np.empty(0), np.empty((0, 14))).shape == (0,)
+
+
+def test_how_likely_a_joint_is_right_worked_by_hand():
+    """Shares of 0.8, 0.5 and 0.2 have odds of 4, 1 and 1 / 4, squared 16, 1 and 1 / 16."""
+    likely = JUDGEMENT.right(np.array([[0.8, 0.5], [0.2, 0.0]]))
+    odds = np.array([[16, 1], [1 / 16, (EDGE / (1 - EDGE)) ** 2]]) / exp(1)
+    np.testing.assert_allclose(likely, odds / (1 + odds))
+    shares = np.linspace(0.1, 0.9, 5)
+    np.testing.assert_allclose(UNJUDGED.right(shares), shares)
 
 
 def test_peaks_of_nothing_and_of_everything_have_odds_too():
@@ -203,6 +237,26 @@ def test_the_judgement_of_made_up_candidates_is_what_made_them():
     assert f1(scores, observed.right, judgement.least) >= best - 1e-9
     peaks = evaluation.predictions_covered.hidden
     assert judgement.hidden == peaks[evaluation.covered].min()
+
+
+def test_a_joints_score_is_how_often_such_joints_are_right():
+    """Right as often as the logistic function of 1 + 0.6 a says, of log-odds a."""
+    rng = np.random.default_rng(2)
+    a = rng.normal(0, 1.5, (1500, 14))
+    right = rng.random(a.shape) < 1 / (1 + np.exp(-(1 + 0.6 * a)))
+    points = np.where(right[..., None], [0.0, 0.0], [0.5, 0.0]) * 10  # of a torso of 10
+    truth = np.zeros((*a.shape, 2))
+    truth[:, 2] = [6.0, 8.0]  # a hip, and so the torso
+    points[:, 2] += [6.0, 8.0]
+    found = Predictions(points, 1 / (1 + np.exp(-a)), a * 0)
+    annotated = np.ones_like(right)
+    evaluation = Evaluation(np.arange(1500), truth, annotated, found, found, ~annotated)
+    judgement = fitted(made_up(500)[0], evaluation)
+    assert judgement.right_bias == pytest.approx(1, abs=0.1)
+    assert judgement.right_near == pytest.approx(0.6, abs=0.05)
+    likely = judgement.right(found.scores)
+    for some in np.array_split(np.argsort(likely, axis=None), 10):
+        assert right.flat[some].mean() == pytest.approx(likely.flat[some].mean(), abs=0.04)
 
 
 def f1(scores, right, least):

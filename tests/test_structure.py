@@ -135,7 +135,7 @@ def test_what_is_said_of_a_part():
     annotated[2, [LEFT_SHOULDER, RIGHT_HIP]] = False
     part = evaluated(points, np.repeat(STANDING[None], 3, axis=0), annotated)
     limits = np.array([22, 22, 22, 22]) / np.hypot(20, 30)
-    said = measure(part, limits)
+    said = measure(part, limits, part.predictions.scores)
     assert said["whole"] == 0.5 and said["interval_95"] == [0.0, 1.0]
     assert said["doubled"] == 1 / 12
     assert said["exchanged"]["pair"] == 0.0

@@ -48,7 +48,16 @@ FINDER = FinderSettings(
     log_every=1,
 )
 # Whoever is found is told of: what nobody has trained is sure of nothing.
-JUDGEMENT = Judgement(bias=0.0, centre=0.5, joints=0.5, least=0.0, hidden=0.05, outside=0.0)
+JUDGEMENT = Judgement(
+    bias=0.0,
+    centre=0.5,
+    joints=0.5,
+    least=0.0,
+    hidden=0.05,
+    outside=0.0,
+    right_bias=0.0,
+    right_near=1.0,
+)
 
 
 @contextmanager

@@ -126,13 +126,13 @@ def scores(given: np.ndarray, distances: np.ndarray, threshold: float) -> dict[s
     }
 
 
-def measure(evaluation: Evaluation, limits: np.ndarray) -> dict[str, Any]:
+def measure(evaluation: Evaluation, limits: np.ndarray, said: np.ndarray) -> dict[str, Any]:
     """All of it, shares as fractions.
 
     whole: the photographs whose counted joints are all right, and interval_95, [low, high] of a
     bootstrap over the photographs; doubled, exchanged: of what `Sides` tells apart; too_long: the
     bones longer than limits (4,), torsos, as of `longest`, among those found and those annotated;
-    scores: as of `scores`.
+    scores: what the scores said (N, 14) say, as of `scores`.
     """
     torso, distances = evaluation.references[MEASURE], evaluation.distances["all", MEASURE]
     found, worst = sides(evaluation, THRESHOLD), farthest(distances)
@@ -151,7 +151,7 @@ def measure(evaluation: Evaluation, limits: np.ndarray) -> dict[str, Any]:
             "found": too_long(evaluation.predictions.points),
             "truth": too_long(evaluation.truth),
         },
-        "scores": scores(evaluation.predictions.scores, distances, THRESHOLD),
+        "scores": scores(said, distances, THRESHOLD),
         "counted": {
             "photographs": int((~np.isnan(distances)).any(axis=1).sum()),
             "pairs": int(found.apart.sum()),

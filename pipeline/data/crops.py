@@ -21,7 +21,7 @@ class Predictions(NamedTuple):
     """Joints found in N photographs."""
 
     points: np.ndarray  # (N, 14, 2) float64, px of the photograph
-    scores: np.ndarray  # (N, 14) float32, height of the pose peak, in [0, 1]
+    scores: np.ndarray  # (N, 14) float32, how much of the pose map is near the place, in [0, 1]
     hidden: (
         np.ndarray
     )  # (N, 14) float32, height of the occlusion peak, in [0, 1]; 0 without that task

@@ -55,7 +55,7 @@ class CropEstimator:
 
     def joints(self, images: Tensor, flip: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Places (B, J, 2), input px, scores and hidden (B, J), as of `Predictions`, in images."""
-        return decode(self.heatmaps(images, flip), self.geometry)
+        return decode(self.heatmaps(images, flip), self.geometry, self.geometry.reach)
 
     @torch.inference_mode()
     def predict(
@@ -78,10 +78,15 @@ def inputs(crops: Crops, indices: np.ndarray) -> Tensor:
     return torch.from_numpy(crops.inputs(indices)).permute(0, 3, 1, 2).float() / 255
 
 
-def decode(maps: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
-    """Places (B, J, 2), px of the input, scores (B, J) and hidden (B, J) in maps (B, T J, h, h)."""
+def decode(maps: Tensor, geometry: Geometry, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Places (B, J, 2), px of the input, scores (B, J) and hidden (B, J) in maps (B, T J, h, h).
+
+    A joint is where most of its map is within reach (standard deviation, heatmap px), and its score
+    is how much that is: 1 for a target's peak. What counts as right is what is near, so this place
+    is right more often than the highest pixel, and the score tells better whether it is.
+    """
     pose, *occlusion = maps.split(len(JOINTS), dim=1)
-    peaks, _ = heatmaps.decode(heatmaps.smooth(pose, geometry.sigma))
-    scores = pose.amax((-2, -1))
+    places, near = heatmaps.decode(heatmaps.smooth(pose, reach))
+    scores = (near * (1 + (reach / geometry.sigma) ** 2)).clamp(max=1)
     hidden = occlusion[0].amax((-2, -1)).float() if occlusion else torch.zeros_like(scores)
-    return geometry.heatmap_to_input(peaks), scores, hidden
+    return geometry.heatmap_to_input(places), scores, hidden

@@ -180,13 +180,14 @@ class PoseEstimator:
         (height, width), ([points], [scores], [hidden]) = image.shape[:2], joints
         beyond = ((points < -0.5) | (points > np.array([width, height]) - 0.5)).any(axis=-1)
         outside = beyond | (scores <= self.judgement.outside)
+        likely = self.judgement.right(scores)
         return Person(
             size=(width, height),
             box=box,
             box_given=score is None,
-            score=float(scores.mean()) if score is None else score,
+            score=float(likely.mean()) if score is None else score,
             points=points,
-            scores=scores,
+            scores=likely,
             hidden=(hidden >= self.judgement.hidden) & ~outside,
             outside=outside,
         )

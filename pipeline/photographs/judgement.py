@@ -27,7 +27,8 @@ class Judgement:
     """How peaks become the score of a person, and the thresholds of what is said.
 
     The score is the logistic function of bias + centre * log-odds of the finder's peak + joints *
-    log-odds of the joints' mean peak.
+    log-odds of the joints' mean score; that of a joint's being right (PCK@0.2) is the logistic
+    function of right_bias + right_near * log-odds of how much of its map is near its place.
     """
 
     bias: float
@@ -35,7 +36,9 @@ class Judgement:
     joints: float
     least: float  # score below which a person is not told of, unless another is asked for
     hidden: float  # height of the occlusion peak from which on a joint is hidden
-    outside: float  # height of the pose peak up to which a joint is not in the picture
+    outside: float  # how much of its map is near, up to which a joint is not in the picture
+    right_bias: float
+    right_near: float
 
     def __post_init__(self) -> None:
         """Raises JudgementError where a value is no number."""
@@ -47,12 +50,15 @@ class Judgement:
                     " most"
                 )
 
-    def score(self, centres: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-        """How likely K boxes are people's (K,), from the finder's peaks (K,) and the joints' (K,
-        14)."""
-        centre, joints = features(centres, peaks).T
-        with np.errstate(over="ignore"):  # one over infinity is 0
-            return 1 / (1 + np.exp(-(self.bias + self.centre * centre + self.joints * joints)))
+    def score(self, centres: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """How likely K boxes are people's (K,), from the finder's peaks (K,) and how much of the
+        joints' maps is near their places (K, 14)."""
+        centre, joints = features(centres, near).T
+        return _logistic(self.bias + self.centre * centre + self.joints * joints)
+
+    def right(self, near: np.ndarray) -> np.ndarray:
+        """How likely joints are right (...), from how much of their maps is near (...)."""
+        return _logistic(self.right_bias + self.right_near * log_odds(near))
 
     @classmethod
     def of(cls, values: object) -> "Judgement":
@@ -81,9 +87,18 @@ class Judgement:
             beside.write_text(json.dumps(rounded, indent=2) + "\n")
 
 
-def features(centres: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+def features(centres: np.ndarray, near: np.ndarray) -> np.ndarray:
     """What a score is made of (K, 2): the log-odds of the finder's peaks (K,), and of the mean of
-    the joints' peaks (K, 14)."""
-    values = np.stack([centres, peaks.mean(axis=-1)], axis=-1).astype(float)
-    values = np.clip(values, EDGE, 1 - EDGE)
-    return np.log(values / (1 - values))
+    the joints' (K, 14)."""
+    return log_odds(np.stack([centres, near.mean(axis=-1)], axis=-1))
+
+
+def log_odds(values: np.ndarray) -> np.ndarray:
+    """Of values (...) in [0, 1]."""
+    kept = np.clip(values.astype(float), EDGE, 1 - EDGE)
+    return np.log(kept / (1 - kept))
+
+
+def _logistic(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # one over infinity is 0
+        return 1 / (1 + np.exp(-values))

@@ -67,7 +67,7 @@ class Box(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """A joint that was found: px of the photograph; score in [0, 1].
+    """A joint that was found: px of the photograph; score, how likely it is right (PCK@0.2).
 
     hidden: covered by something; outside: not in the picture, the place is a guess.
     """
@@ -89,7 +89,7 @@ class Person:
     # In [0, 1]: how likely it is that the box is a person's; of a given box the joints' mean score.
     score: float
     points: np.ndarray  # (14, 2), px
-    scores: np.ndarray  # (14,), in [0, 1]
+    scores: np.ndarray  # (14,), how likely each is right, in [0, 1]
     hidden: np.ndarray  # (14,) bool
     outside: np.ndarray  # (14,) bool
 

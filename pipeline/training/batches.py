@@ -1,6 +1,6 @@
 """What training sees: the photographs of each step, augmented, with their true maps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import prod
 from typing import NamedTuple
@@ -41,6 +41,7 @@ class Photographs:
     train: np.ndarray  # indices
     validation: np.ndarray  # indices
     device: torch.device
+    unlabelled: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))  # seen alone
 
     def stored(self, indices: np.ndarray) -> Stored:
         """Some crops."""
@@ -94,8 +95,9 @@ class Batch(NamedTuple):
     images: Tensor  # (B, 3, S, S), normalised
     points: Tensor  # (B, 14, 2), heatmap px, NaN for what does not count
     maps: Tensor  # (B, T 14, h, h); empty for what lies outside
-    mask: Tensor  # (B, 14), 1 for the joints that have a place, which the game is about
+    mask: Tensor  # (B, 14), 1 for the joints whose place is known, on which P and C learn
     counts: Tensor  # (B, 14), 1 for these and for joints that are known to lie outside
+    played: Tensor  # (B, 14), 1 for the joints of G's that P and C judge
 
 
 def input_size(step: int, train: Train) -> int:
@@ -111,7 +113,7 @@ def order(step: int, indices: np.ndarray, train: Train) -> np.ndarray:
     return indices[shuffled[position * batch : (position + 1) * batch]]
 
 
-@lru_cache(maxsize=1)  # a step asks for that of the step before, but at the end of an epoch
+@lru_cache(maxsize=2)  # a step asks for those of the step before, but at the end of an epoch
 def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
     """The places (count,) of an epoch."""
     return torch.randperm(count, generator=seeded(seed, 1, epoch)).numpy()
@@ -128,6 +130,23 @@ def training_batch(
     return plain_batch(indices[own.start : own.stop], photographs, settings.model.occlusion)
 
 
+class Draw(NamedTuple):
+    """Which photographs a step shows, how large, and the random numbers that change them."""
+
+    indices: np.ndarray  # (B,)
+    size: int  # side of the network's input, px
+    rng: torch.Generator
+    cuts: torch.Generator | None  # None: nobody is cut off
+
+    @classmethod
+    def of(cls, step: int, indices: np.ndarray, settings: Settings) -> "Draw":
+        """That of a step of the photographs with these indices."""
+        seed = settings.train.seed
+        cuts = seeded(seed, 4, step) if settings.augment.cut else None
+        chosen = order(step, indices, settings.train)
+        return cls(chosen, input_size(step, settings.train), seeded(seed, 2, step), cuts)
+
+
 def augmented_batch(
     step: int, photographs: Photographs, settings: Settings, ranks: Ranks = ALONE
 ) -> Batch:
@@ -136,40 +155,12 @@ def augmented_batch(
     The random numbers are those of the whole batch, of which a process takes its rows: a row is the
     same, whoever has it.
     """
-    geometry, augment, device = photographs.crops.geometry, settings.augment, photographs.device
-    indices = order(step, photographs.train, settings.train)
-    size, whole = input_size(step, settings.train), len(indices)
-    rng = seeded(settings.train.seed, 2, step)
-    warps = augmentation.draw_warps(rng, whole, augment)
-    colours = augmentation.draw_colours(rng, whole, augment)
-    window = Window.middle(whole, geometry.stored_size, geometry.input_size)
-    if augment.cut:
-        cuts = seeded(settings.train.seed, 4, step)
-        points = torch.from_numpy(photographs.crops.points[indices])
-        seen, window = augmentation.draw_cuts(cuts, points, augment.cut, window)
-
-    # A row is covered with patches of the one before, so the last needed here stands before the
-    # first; of a whole batch that is its own last.
-    own = ranks.rows(whole)
-    needed = [*own] if len(own) == whole else [*own, own.start - 1]
-    stored = photographs.stored(indices[needed])
-    if augment.cut:
-        black = augmentation.cut_off(stored.images, upload(seen[needed], device))
-        stored = stored._replace(images=black)
-    matrix, flip = (each[needed] for each in warps)
-    window = Window(*(each[needed] for each in window))
-    people = augmentation.warp(*stored, (matrix, flip), window, size)
-    recoloured = augmentation.recolour(people.images, upload(colours[needed], device))
-    donors = recoloured.roll(1, 0)[: len(own)]
-    people = People(*(each[: len(own)] for each in people._replace(images=recoloured)))
+    geometry, draw = photographs.crops.geometry, Draw.of(step, photographs.train, settings)
+    people, donors = moved(draw, photographs, settings, ranks)
     annotated = ~people.points.isnan().any(-1)
-    # Only its own joints decide where a row's occluders are: those of others may be left out.
-    everyone = annotated.new_zeros(whole, annotated.shape[1])
-    everyone[own.start : own.stop] = annotated
-    drawn = draw_occluders(rng, everyone, augment.occluders, augment.occluder_size)
-    people = occlude(people, donors, Occluders(*(each[own.start : own.stop] for each in drawn)))
+    people = covered(draw, people, donors, settings, ranks)
 
-    side = size // geometry.stride
+    side = draw.size // geometry.stride
     points = geometry.input_to_heatmap(people.points)
     inside = ((points > -0.5) & (points < side - 0.5)).all(-1, keepdim=True)
     points = torch.where(inside, points, torch.nan)
@@ -177,7 +168,50 @@ def augmented_batch(
     batch = _batch(
         people.images, points, pose, people.occluded if settings.model.occlusion else None
     )
-    return batch._replace(counts=annotated.float()) if augment.cut else batch
+    return batch._replace(counts=annotated.float()) if draw.cuts else batch
+
+
+def moved(
+    draw: Draw, photographs: Photographs, settings: Settings, ranks: Ranks = ALONE
+) -> tuple[People, Tensor]:
+    """This process's people, turned, sized, mirrored, cut off and recoloured; and for each the
+    image (B, 3, S, S) that may cover them."""
+    geometry, augment, device = photographs.crops.geometry, settings.augment, photographs.device
+    indices, whole = draw.indices, len(draw.indices)
+    warps = augmentation.draw_warps(draw.rng, whole, augment)
+    colours = augmentation.draw_colours(draw.rng, whole, augment)
+    window = Window.middle(whole, geometry.stored_size, geometry.input_size)
+    if draw.cuts:
+        points = torch.from_numpy(photographs.crops.points[indices])
+        seen, window = augmentation.draw_cuts(draw.cuts, points, augment.cut, window)
+
+    # A row is covered with patches of the one before, so the last needed here stands before the
+    # first; of a whole batch that is its own last.
+    own = ranks.rows(whole)
+    needed = [*own] if len(own) == whole else [*own, own.start - 1]
+    stored = photographs.stored(indices[needed])
+    if draw.cuts:
+        black = augmentation.cut_off(stored.images, upload(seen[needed], device))
+        stored = stored._replace(images=black)
+    matrix, flip = (each[needed] for each in warps)
+    window = Window(*(each[needed] for each in window))
+    people = augmentation.warp(*stored, (matrix, flip), window, draw.size)
+    recoloured = augmentation.recolour(people.images, upload(colours[needed], device))
+    donors = recoloured.roll(1, 0)[: len(own)]
+    return People(*(each[: len(own)] for each in people._replace(images=recoloured))), donors
+
+
+def covered(
+    draw: Draw, people: People, donors: Tensor, settings: Settings, ranks: Ranks = ALONE
+) -> People:
+    """People with occluders over some of the joints that have a place."""
+    whole, augment = len(draw.indices), settings.augment
+    own, placed = ranks.rows(whole), ~people.points.isnan().any(-1)
+    # Only its own joints decide where a row's occluders are: those of others may be left out.
+    everyone = placed.new_zeros(whole, placed.shape[1])
+    everyone[own.start : own.stop] = placed
+    drawn = draw_occluders(draw.rng, everyone, augment.occluders, augment.occluder_size)
+    return occlude(people, donors, Occluders(*(each[own.start : own.stop] for each in drawn)))
 
 
 def plain_batch(indices: np.ndarray, photographs: Photographs, occlusion: bool) -> Batch:
@@ -196,4 +230,4 @@ def _batch(images: Tensor, points: Tensor, pose: Tensor, occluded: Tensor | None
     images = normalise(images).contiguous(memory_format=torch.channels_last)
     mask = (~points.isnan().any(-1)).float()
     tasks = [pose] if occluded is None else [pose, pose * occluded[..., None, None]]
-    return Batch(images, points, torch.cat(tasks, dim=1), mask, counts=mask)
+    return Batch(images, points, torch.cat(tasks, dim=1), mask, counts=mask, played=mask)

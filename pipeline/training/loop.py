@@ -21,6 +21,7 @@ from pipeline.settings import Settings, Train
 from pipeline.training import losses
 from pipeline.training.batches import Batch, Photographs, plain_batch, training_batch
 from pipeline.training.state import TrainingError, TrainingState
+from pipeline.training.unlabelled import with_unlabelled
 
 SAVE_EVERY = 100  # steps between two saves of the state
 # Observers: they change nothing.
@@ -78,6 +79,8 @@ def train(
         rate = config.learning_rate * schedule(step, config)
         set_rate(state.optimisers["generator"], rate)
         batch = training_batch(step, photographs, settings, ranks)
+        if config.unlabelled != "none" and config.plays(step):
+            batch = with_unlabelled(batch, state, photographs, settings, ranks)
         logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
         state.recent.append(iteration(state, batch, settings, ranks, with_ratio=logged))
         seen += batch_size
@@ -127,9 +130,9 @@ def iteration(
     processes each has its rows of the batch; what is returned is that of all rows.
     """
     config, generator = settings.train, state.generator.train()
-    images, points, truth, mask, counts = batch
-    joints = mask.shape[1]
-    by_counts, by_mask = ranks.weighing(counts, mask)
+    images, points, truth, mask, counts, played = batch
+    joints, tasks = mask.shape[1], truth.shape[1] // mask.shape[1]
+    by_counts, by_mask, by_played = ranks.weighing(counts, mask, played)
     reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
     precision = functools.partial(autocast, config.precision, images.device)
 
@@ -138,10 +141,11 @@ def iteration(
     reconstruction = loss = by_counts(reconstruct(outputs, truth, counts))
     values = {"train/reconstruction": reconstruction.detach()}
 
-    if config.adversarial and state.step >= config.game_start * config.steps:
+    if config.adversarial and config.plays(state.step):
         # What is not annotated must not give the game away: blank in real and fake maps alike.
-        shown = mask.repeat(1, truth.shape[1] // joints)[..., None, None]
-        real, fake = truth * shown, generator.heatmaps(outputs[-1]) * shown
+        shown, judged = (each.repeat(1, tasks)[..., None, None] for each in (mask, played))
+        maps = generator.heatmaps(outputs[-1])
+        real, fake = truth * shown, maps * shown
         both = torch.cat([real, fake.detach()])
         with torch.no_grad():
             real_pose, fake_pose = real[:, :joints], fake[:, :joints]
@@ -171,8 +175,9 @@ def iteration(
         for player in (state.pose, state.confidence):
             player.requires_grad_(False)
         with precision():
-            fooled = state.pose(images, fake).float(), state.confidence(fake).float()
-        l_p, l_c = (by_mask(losses.adversarial_loss(answers, mask)) for answers in fooled)
+            maps = maps * judged
+            fooled = state.pose(images, maps).float(), state.confidence(maps).float()
+        l_p, l_c = (by_played(losses.adversarial_loss(answers, played)) for answers in fooled)
         loss = losses.generator_loss(reconstruction, l_c, l_p, config.alpha, config.beta)
         values |= {
             "train/adversarial_pose": l_p.detach(),
@@ -240,7 +245,8 @@ def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
 def validate(
     generator: Generator, photographs: Photographs, settings: Settings
 ) -> dict[str, float]:
-    """PCK of the validation part during training: without flip test, in training's precision."""
+    """PCK of the validation part during training, as all curves have it: without flip test, in
+    training's precision, of the peaks alone (reach sigma)."""
     generator.eval()
     crops, indices = photographs.crops, photographs.validation
     reconstruct = losses.RECONSTRUCTION[settings.model.reconstruction]
@@ -250,7 +256,8 @@ def validate(
         with autocast(settings.train.precision, photographs.device):
             outputs = generator(batch.images)
         errors.append(reconstruct(outputs, batch.maps, batch.mask) * len(part))
-        decoded = estimator.decode(generator.heatmaps(outputs[-1]), crops.geometry)
+        maps = generator.heatmaps(outputs[-1])
+        decoded = estimator.decode(maps, crops.geometry, crops.geometry.sigma)
         points.append(crops.predictions(part, *(each.cpu().numpy() for each in decoded)).points)
     measured = summary(np.concatenate(points), crops.originals[indices], crops.annotated[indices])
     return {"val/reconstruction": float(sum(errors)) / len(indices)} | {
