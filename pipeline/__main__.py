@@ -13,7 +13,7 @@ COMMANDS = {
     "demo": "a page to try the model on, in the browser",
     "export": "the trained generator as an ONNX file",
     "sweep": "many trials on the machines of a Ray cluster",
-    "ablation": "the paper's ablation, from finished experiments",
+    "compare": "finished experiments beside each other: a table for a paper",
     "scenes": "photographs of one scene in LSPet, looked for anew",
     "track": "what a tracking store lacks because it was away",
     "lsp": "the trained generator measured on LSP's test images",

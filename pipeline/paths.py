@@ -25,7 +25,6 @@ PCK_CURVE = Path("metrics/pck_curve.csv")
 PCKH_CURVE = Path("metrics/pckh_curve.csv")
 FINDER_MEASURES = Path("metrics/finder.json")
 FINDER_CURVE = Path("metrics/finder_curve.csv")
-ABLATION = Path("metrics/ablation.csv")
 
 
 def measures(part: str) -> Path:

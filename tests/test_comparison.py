@@ -1,41 +1,73 @@
-"""Variants beside each other: hand-worked shares, paired intervals, and what makes an ablation."""
+"""Experiments beside each other: shares worked by hand, paired intervals, the table's forms."""
 
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from pylatexenc.latex2text import LatexNodes2Text
+from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 
 from conftest import git, sh
 from pipeline import PipelineError
-from pipeline.commands import ablation
+from pipeline.commands.compare import (
+    COLUMNS,
+    Question,
+    experiments,
+    fetch,
+    grouped,
+    summarise,
+    value_of,
+    write,
+)
 from pipeline.commands.comparison import compare
-from pipeline.drawing import curves
 
 RNG = np.random.default_rng(0)
 DVC = (sys.executable, "-m", "dvc")
+
+
+def beside(one: list[np.ndarray], other: list[np.ndarray]) -> pd.DataFrame:
+    """Two variants, each of seeds 0, 1 and so on."""
+    return compare({("a",): dict(enumerate(one)), ("b",): dict(enumerate(other))}, 0.2)
+
+
+def first_wrong(count: int) -> np.ndarray:
+    """200 photographs, of which all joints of the first are wrong."""
+    return np.where(np.arange(200)[:, None] < count, 1.0, np.zeros((200, 14)))
 
 
 def test_means_spread_and_difference_are_those_of_the_seeds():
     # 4 photographs, every joint counts: shares below 0.2 of 0.25 and 0.75, then of 1.
     quarter, three = np.full((4, 14), 1.0), np.full((4, 14), 0.1)
     quarter[0], three[0] = 0.1, 1.0
-    table = compare({"a": [quarter, three], "b": [np.full((4, 14), 0.1)]}, 0.2)
-    assert table.variant.tolist() == ["a", "b"] and table.seeds.tolist() == [2, 1]
+    table = beside([quarter, three], [np.full((4, 14), 0.1)])
+    assert table.variant.tolist() == [("a",), ("b",)] and table.seeds.tolist() == [2, 1]
     assert table["mean"].tolist() == [0.5, 1.0] and table.difference.tolist() == [0.0, 0.5]
     assert table.sd[0] == pytest.approx(0.5 / 2**0.5) and np.isnan(table.sd[1])
     assert (table.low[0], table.high[0]) == (0, 0)
 
 
-def test_the_bootstrap_is_paired():
+def test_the_bootstrap_is_paired_over_photographs():
     """Where one variant is right in exactly one photograph of ten more, chance cannot make it
     worse."""
     one = np.where(RNG.random((100, 14)) < 0.5, 0.1, 1.0)
     other = one.copy()
     other[::10] = 0.1
-    table = compare({"one": [one], "other": [other]}, 0.2)
+    table = beside([one], [other])
     assert 0 < table.low[1] < table.difference[1] < table.high[1] < 0.12
+
+
+def test_the_bootstrap_draws_seeds_in_pairs():
+    # Seeds that differ much, each with the same gain of 0.1: as sure as the photographs allow.
+    alike = beside([first_wrong(40), first_wrong(120)], [first_wrong(20), first_wrong(100)])
+    assert alike.sd[0] > 0.2
+    assert 0.05 < alike.low[1] < 0.1 < alike.high[1] < 0.15
+    # The same mean gain, all of it by one seed: drawn may be that one twice, or the other.
+    apart = beside([first_wrong(0), first_wrong(100)], [first_wrong(0), first_wrong(60)])
+    assert apart.difference[1] == pytest.approx(0.1)
+    assert apart.low[1] == 0 and apart.high[1] > 0.2
 
 
 def test_an_interval_covers_the_difference_that_is_there():
@@ -43,7 +75,7 @@ def test_an_interval_covers_the_difference_that_is_there():
     missed = 0
     for _ in range(40):
         one, other = (np.where(RNG.random((80, 14)) < 0.6, 0.1, 1.0) for _ in range(2))
-        table = compare({"one": [one], "other": [other]}, 0.2)
+        table = beside([one], [other])
         missed += not table.low[1] <= 0 <= table.high[1]
     assert missed <= 7
 
@@ -52,51 +84,137 @@ def test_joints_that_do_not_count_are_left_out():
     distance = np.full((5, 14), 0.1)
     distance[:3] = np.nan
     distance[3, 0] = 1.0
-    table = compare({"one": [distance]}, 0.2)
-    assert table["mean"][0] == pytest.approx((0.5 + 13) / 14)
+    assert beside([distance], [distance])["mean"][0] == pytest.approx((0.5 + 13) / 14)
 
 
-def measured(rng, better):
+def test_each_group_has_its_own_baseline_and_the_last_rows_are_the_mean_over_groups():
+    variants = {
+        ("0.1", "game"): {0: first_wrong(120)},
+        ("0.1", "none"): {0: first_wrong(140)},
+        ("1.0", "game"): {0: first_wrong(80)},
+        ("1.0", "none"): {0: first_wrong(40)},
+    }
+    table = compare(variants, 0.2, beside="none").set_index("variant")
+    assert table.difference.round(6).to_dict() == {
+        ("0.1", "game"): 0.1,
+        ("0.1", "none"): 0.0,
+        ("1.0", "game"): -0.2,
+        ("1.0", "none"): 0.0,
+        ("all", "game"): -0.05,
+    }
+    pooled = table.loc[[("all", "game")]].iloc[0]
+    assert np.isnan(pooled["mean"]) and pooled.low < -0.05 < pooled.high
+
+
+QUESTION = Question(by=("model.occlusion", "train.alpha"))
+
+
+def measured(better: float) -> dict[tuple[str, str], np.ndarray]:
     return {
-        (part, joints, measure): np.where(rng.random((50, 14)) < 0.5 + better, 0.1, 1.0)
-        for part in ablation.PARTS
-        for joints in ablation.JOINTS
-        for measure in ablation.MEASURES
+        (joints, measure): np.where(RNG.random((50, 14)) < 0.5 + better, 0.1, 1.0)
+        for joints, measure in [*COLUMNS, ("uncovered", "pck_0.2")]
     }
 
 
-def test_a_summary_has_a_row_for_each_part_kind_of_joint_measure_and_variant_and_can_be_drawn(
-    tmp_path,
-):
+def table_of_runs() -> pd.DataFrame:
     runs = {
-        name: [measured(RNG, 0.05 * i)] * 2 for i, name in enumerate(ablation.VARIANTS.values())
+        (occlusion, alpha): {seed: measured(better) for seed in range(2)}
+        for occlusion in ("false", "true")
+        for alpha, better in (("0", 0.0), ("0.02", 0.2))
     }
-    table = ablation.summarise(runs)
-    assert len(table) == 2 * 3 * 2 * 5
-    first = table.head(5).set_index("variant").difference
-    gains = first["+ discriminators"], first["both"] - first["+ occlusion task"]
-    assert first[ablation.POOLED] == pytest.approx(np.mean(gains), abs=1e-6)
-    assert table.set_index("variant").seeds[ablation.POOLED].tolist() == [4] * 12
-    keys = ["part", "joints", "measure", "variant"]
-    assert not table.duplicated(keys).any() and not table.drop(columns="sd").isna().any().any()
-    assert (table.sd.isna() == (table.variant == ablation.POOLED)).all()
-    curves.ablation(table).savefig(tmp_path / "ablation.png")
-    assert (tmp_path / "ablation.png").stat().st_size > 10_000
+    return summarise(runs, QUESTION)
 
 
-def test_experiments_that_differ_in_more_than_variant_and_seed_are_no_ablation():
-    one = {
+def test_a_summary_has_a_row_for_each_kind_of_joint_measure_and_variant():
+    table = table_of_runs()
+    assert len(table) == 6 * 5
+    keys = ["part", "joints", "measure", *QUESTION.by]
+    assert not table.duplicated(keys).any()
+    assert table.columns.tolist() == [*keys, "seeds", "mean", "sd", "difference", "low", "high"]
+    assert (table.part == "validation").all()
+    assert table[table["train.alpha"] == "0.02"].difference.between(0.1, 0.3).all()
+
+
+def test_the_table_is_written_in_four_forms(tmp_path):
+    table = table_of_runs()
+    short = write(table, QUESTION, tmp_path / "metrics/alpha")
+    first = short.set_index(list(QUESTION.by))["PCK@0.2"]
+    assert first["false", "0"].count("±") == 1 and "to" not in first["false", "0"]
+    assert " to +" in first["true", "0.02"] and "±" not in first["all", "0.02"]
+
+    read = pd.read_csv(tmp_path / "metrics/alpha.csv", dtype=dict.fromkeys(QUESTION.by, str))
+    pd.testing.assert_frame_equal(read, table)
+
+    lines = (tmp_path / "metrics/alpha.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == short.columns.tolist() and set(cells[1][0]) <= set(":-")
+    assert [row[2:] for row in cells[2:]] == short.iloc[:, 2:].to_numpy().tolist()
+
+    nodes, _, _ = LatexWalker((tmp_path / "metrics/alpha.tex").read_text()).get_latex_nodes()
+    [tabular] = [node for node in nodes if node.isNodeType(LatexEnvironmentNode)]
+    text = LatexNodes2Text().nodelist_to_text(tabular.nodelist)
+    assert tabular.environmentname == "tabular"
+    assert all(cell in text for cell in first) and "PCK@0.2" in text
+
+    image = cv2.imread(str(tmp_path / "metrics/alpha.png"))
+    assert image.shape[1] > 800 and image.std() > 5
+
+
+def params(name: str, **changes) -> dict:
+    """Of an experiment; `train__steps=6`."""
+    values: dict = {
         "model": {"occlusion": True, "stacks": 1},
-        "train": {"seed": 0, "adversarial": True, "steps": 5},
+        "train": {"seed": 0, "alpha": 0.02, "steps": 5},
     }
-    other = {
-        "model": {"occlusion": False, "stacks": 1},
-        "train": {"seed": 1, "adversarial": False, "steps": 5},
-    }
-    ablation.same_but_for_the_variant({"a": one, "b": other})
-    longer = other | {"train": other["train"] | {"steps": 6}}
-    with pytest.raises(PipelineError, match="b and a differ in train.steps"):
-        ablation.same_but_for_the_variant({"a": one, "b": longer})
+    for key, value in changes.items():
+        group, _, parameter = key.partition("__")
+        values[group][parameter] = value
+    return {name: values}
+
+
+def test_experiments_are_grouped_by_variant_and_seed_in_the_order_of_the_values():
+    found = grouped(
+        params("c", train__alpha=0.1)
+        | params("b", train__alpha=0.02, train__seed=1)
+        | params("a", train__alpha=0.02)
+        | params("d", train__alpha=0, train__seed=7)
+        | params("e", train__alpha=0, model__occlusion=False),
+        QUESTION,
+    )
+    assert list(found.items()) == [
+        (("false", "0"), {0: "e"}),
+        (("true", "0"), {7: "d"}),
+        (("true", "0.02"), {0: "a", 1: "b"}),
+        (("true", "0.1"), {0: "c"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("others", "question", "said"),
+    [
+        (
+            params("b", train__alpha=0, train__steps=6),
+            QUESTION,
+            "b and a differ in train.steps: name it in --by too",
+        ),
+        (params("b"), QUESTION, "a and b are of one variant and seed"),
+        (params("b", train__seed=1), QUESTION, "all of a, b have the same model.occlusion, train"),
+        (params("b", train__seed=1), Question(("alpha",)), "--by alpha: expected a parameter of"),
+        (
+            params("b", train__alpha=0),
+            Question(("train.alpha",), beside="0.5"),
+            "--beside 0.5: train.alpha is 0, 0.02 here",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_sentence(others, question, said):
+    with pytest.raises(PipelineError) as refused:
+        grouped(params("a") | others, question)
+    assert str(refused.value).startswith(said) and "\n" not in str(refused.value)
+
+
+def test_a_parameter_that_did_not_exist_yet_is_none():
+    assert value_of({"train": {}}, "train.labelled") is None
 
 
 @pytest.fixture
@@ -127,34 +245,17 @@ def experiments_of_two_commits(tmp_path, monkeypatch):
 def test_experiments_of_all_commits_are_found_by_the_beginning_of_their_names(
     experiments_of_two_commits,
 ):
-    found = ablation.experiments("small-")
+    found = experiments("small-")
     assert list(found) == ["small-1", "small-2"] and len(set(found.values())) == 2
-    assert list(ablation.experiments("")) == ["other-1", "small-1", "small-2"]
+    assert list(experiments("")) == ["other-1", "small-1", "small-2"]
     with pytest.raises(PipelineError, match="no finished experiment's name begins with 'large'"):
-        ablation.experiments("large")
+        experiments("large")
     with pytest.raises(
         PipelineError, match="small-1: its models/generator.safetensors cannot be read"
     ):
-        ablation.fetch("small-1", found["small-1"], "models/generator.safetensors", Path())
-    fetched = [
-        ablation.fetch(*each, "params.yaml", Path("copies")).read_text() for each in found.items()
-    ]
+        fetch("small-1", found["small-1"], "models/generator.safetensors", Path())
+    fetched = [fetch(*each, "params.yaml", Path("copies")).read_text() for each in found.items()]
     assert fetched == ["value: 1\n", "value: 2\n"]
     experiments_of_two_commits("small-1", 4)
     with pytest.raises(PipelineError, match="called the same among small-1, small-2"):
-        ablation.experiments("small-")
-
-
-def test_the_table_keeps_the_rows_of_other_data_sets(tmp_path):
-    path = tmp_path / "metrics/ablation.csv"
-    table = ablation.summarise({name: [measured(RNG, 0.0)] for name in ablation.VARIANTS.values()})
-    ablation.keep(table, "lspet", path)
-    pd.testing.assert_frame_equal(pd.read_csv(path).drop(columns="data"), table)
-    for number, data in ((1.0, "figures"), (2.0, "figures"), (3.0, "lspet")):
-        ablation.keep(table.assign(mean=number), data, path)
-    kept = pd.read_csv(path)
-    assert len(kept) == 2 * len(table)
-    assert kept.groupby("data")["mean"].unique().map(list).to_dict() == {
-        "figures": [2.0],
-        "lspet": [3.0],
-    }
+        experiments("small-")

@@ -593,7 +593,7 @@ def test_the_command_predict_by_the_exported_files_needs_no_pytorch(folder, file
         ("predict", "0.png", "--out", "none", "--weights", "generator.safetensors"),
         ("export", "--onnx", "none/joints.onnx"),
         ("lsp", "none"),
-        ("ablation",),
+        ("compare",),
     ],
     ids=lambda words: words[0],
 )

@@ -1,6 +1,7 @@
 """Figures of numbers: the course of a training, PCK over its threshold, and what variants gain."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.drawing.palette import FAINT, INK, LINES
-from pipeline.drawing.style import DPI, grid, legend, plain
+from pipeline.drawing.style import DPI, grid, plain
 
 PANELS = (
     ("Generator: reconstruction loss", {"train/reconstruction": "reconstruction"}),
@@ -151,57 +152,32 @@ def reliability(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def ablation(table: pd.DataFrame, measure: str = "pck_0.2", name: str = "PCK@0.2") -> Figure:
-    """Draw what each variant gains over the first, and what discriminators gain in the mean, in
-    points of PCK, with its 95 % interval.
+def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
+    """Draw how each variant differs from the one that it is compared with, in points, with its 95 %
+    interval: of joints as they are and under occluders, and of whole poses.
 
-    table: as of `pipeline.ablation.summarise`: part, joints, measure, variant, seeds, mean,
-    difference, low, high.
+    table: as of `pipeline.commands.compare.summarise`.
     """
-    table = table[table["measure"] == measure]
-    parts, kinds = table["part"].unique(), table["joints"].unique()
-    variants = table["variant"].unique()[::-1]  # the first on top
-    figure, axes = grid(1, len(parts), (4.4 * len(parts) + 1, 0.75 * len(variants) + 1.4))
-    for axis, part in zip(axes.flat, parts, strict=True):
-        for k, (kind, colour) in enumerate(zip(kinds, LINES, strict=False)):
-            rows = (
-                table[(table["part"] == part) & (table["joints"] == kind)]
-                .set_index("variant")
-                .loc[variants]
-            )
-            at = np.arange(len(variants)) - 0.22 * (k - (len(kinds) - 1) / 2)
-            difference = 100 * rows["difference"]
-            reach = [difference - 100 * rows["low"], 100 * rows["high"] - difference]
-            axis.errorbar(
-                difference,
-                at,
-                xerr=reach,
-                fmt="o",
-                ms=4.5,
-                lw=1.6,
-                color=colour,
-                label=f"{kind} joints",
-            )
-            for x, y, mean in zip(100 * rows["high"], at, rows["mean"], strict=True):
-                axis.annotate(
-                    f"{100 * mean:.1f}",
-                    (x, y),
-                    (4, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=7,
-                    color=INK,
-                )
+    kinds = {
+        "all joints, PCK@0.2": ("all", "pck_0.2"),
+        "covered joints, PCK@0.2": ("covered", "pck_0.2"),
+        "whole poses": ("all", "whole"),
+    }
+    part = table["part"].iloc[0]
+    table = table[table["difference"].notna() & ((table["low"] != 0) | (table["high"] != 0))]
+    names = [", ".join(each) for each in table[list(by)].drop_duplicates().astype(str).to_numpy()]
+    figure, axes = grid(1, len(kinds), (3.3 * len(kinds) + 1, 0.42 * len(names) + 1.5))
+    for axis, (title, (joints, measure)) in zip(axes.flat, kinds.items(), strict=True):
+        rows = table[(table["joints"] == joints) & (table["measure"] == measure)]
+        difference = 100 * rows["difference"].to_numpy()
+        reach = np.abs(100 * rows[["low", "high"]].to_numpy().T - difference)
+        at = np.arange(len(rows))[::-1]  # the first on top
+        axis.errorbar(difference, at, xerr=reach, fmt="o", ms=4.5, lw=1.6, color=LINES[0])
         axis.axvline(0, color=INK, lw=0.8, zorder=0)
-        plain(axis, f"{part} part", 10)
-        axis.set_yticks(np.arange(len(variants)), variants, fontsize=9)
-        axis.margins(x=0.15)
-    said = (
-        f"{name}: points more than {variants[-1]}, in the last row than without discriminators;"
-        f" numbers: {name} itself"
-    )
-    figure.suptitle(said, fontsize=9, color=INK)
-    legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(kinds))
+        plain(axis, title, 10)
+        axis.set_yticks(at, names[: len(rows)] if axis is axes.flat[0] else [], fontsize=8)
+        axis.margins(x=0.15, y=0.5 / max(len(rows), 1))
+    figure.suptitle(f"{', '.join(by)}: difference in points, {part} part", fontsize=9, color=INK)
     return figure
 
 
