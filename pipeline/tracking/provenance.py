@@ -29,6 +29,11 @@ def origin() -> dict[str, str]:
     return tags
 
 
+def part_of_a_sweep(tags: Mapping[str, str]) -> bool:
+    """Whether a run of these tags is one of several: an experiment by itself is its own sweep."""
+    return tags.get("sweep", "") != tags.get("dvc.exp", "")
+
+
 def command() -> str:
     """What repeats a training at its commit: `dvc repro`, or `dvc exp run` with changed params."""
     texts = _git("show", f"HEAD:./{PARAMS}"), PARAMS.read_text() if PARAMS.is_file() else ""
