@@ -82,7 +82,7 @@ def copied(home, server):
 
 def points(client, run) -> set:
     return {
-        (name, each.step, each.timestamp, each.value)
+        (name, each.step, each.timestamp, repr(each.value))
         for name in run.data.metrics
         for each in client.get_metric_history(run.info.run_id, name)
     }

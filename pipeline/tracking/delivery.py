@@ -19,6 +19,7 @@ from pipeline.tracking.store import Store, alone
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
 Row = tuple[int, int, Mapping[str, float]]  # step, time in ms, values by name
 VERSIONS = "mlflow.modelVersions"  # a model's tag, by MLflow's name
+NO_STEP = -1  # else a model takes over whatever its run measured at step 0, the machine's load
 FINAL = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}  # no use to ask again
 
 
@@ -200,6 +201,7 @@ class Delivery:
                 name="generator",
                 model_id=model_id,
                 run_id=self.run_id,
+                step=NO_STEP,
                 python_model=str(self.files / package / code),
                 code_paths=[str(self.files / package)],
                 artifacts={name: str(self.files / file) for name, file in artifacts.items()},

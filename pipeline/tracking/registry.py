@@ -55,7 +55,7 @@ def describe(
     settings = estimator.settings
     weights = sum(each.numel() for each in estimator.generator.parameters())
     sizes = split.part.value_counts().to_dict()
-    note = report.note(settings, weights, sizes, results, run.origin)
+    note = report.note(settings, weights, sizes, results, run.source)
     run.describe(note)
     data = settings["data"]["name"]
     name = pages.experiment(data, pages.GENERATOR)

@@ -25,11 +25,12 @@ from pipeline.paths import main_root
 from pipeline.tracking import pages
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.outbox import PATIENCE, Outbox
-from pipeline.tracking.provenance import flat, part_of_a_sweep
+from pipeline.tracking.provenance import Source, flat, part_of_a_sweep
 from pipeline.tracking.store import (
     AwayError,
     Store,
     TrackingError,
+    known_as,
     public,
     remote,
 )
@@ -73,10 +74,8 @@ class Run:
         """Where a person finds the table of all runs, the run, and the sweep that it is one of:
         addresses, after the command that shows a local store."""
         store = self._delivery.store
-        uri = public(store.uri)
-        server = uri.rstrip("/") if remote(uri) else "http://127.0.0.1:5000"
-        lines = [] if remote(uri) else [f"mlflow ui --backend-store-uri {shlex.quote(uri)}"]
-        tags = store.client.get_run(self.id).data.tags
+        server, tags = _server(store), store.client.get_run(self.id).data.tags
+        lines = [] if remote(store.uri) else [_shows(public(store.uri))]
         lines.append(f"all runs   {server}{pages.runs(store.experiment)}")
         if part_of_a_sweep(tags):
             lines.append(f"its sweep  {server}{pages.runs(store.experiment, tags['sweep'])}")
@@ -88,18 +87,25 @@ class Run:
         page that shows it, else its address."""
         store = self._delivery.store
         if remote(store.uri):
-            page = pages.run(store.experiment, self.id, "artifacts", path)
-            return public(store.uri).rstrip("/") + page
+            return _server(store) + pages.run(store.experiment, self.id, "artifacts", path)
         uri = f"{store.client.get_run(self.id).info.artifact_uri}/{path}"
         return unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
 
     @property
-    def origin(self) -> dict[str, str]:
-        """The run's tags `git.commit` and `reproduce`, where it has them."""
+    def source(self) -> Source:
+        """The run's code and command, where it has them, and its page; empty where the store is
+        away."""
         with observing():
-            tags = self._delivery.store.client.get_run(self.id).data.tags
-            return {name: tags[name] for name in ("git.commit", "reproduce") if name in tags}
-        return {}
+            store = self._delivery.store
+            tags = store.client.get_run(self.id).data.tags
+            return Source(
+                commit=tags.get("git.commit", ""),
+                changed=tags.get("git.dirty") == "true",
+                command=tags.get("reproduce", ""),
+                run=_server(store) + pages.run(store.experiment, self.id),
+                show="" if remote(store.uri) else _shows(known_as(store.uri)),
+            )
+        return Source()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a point to each named curve; values that are not finite are left out."""
@@ -235,6 +241,16 @@ class Run:
                 self._outbox.folder,
             )
         return left
+
+
+def _server(store: Store) -> str:
+    """Where the pages of a store are; of a local one, where `mlflow ui` shows them."""
+    return public(store.uri).rstrip("/") if remote(store.uri) else "http://127.0.0.1:5000"
+
+
+def _shows(uri: str) -> str:
+    """The command that shows a local store."""
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def outboxes() -> Path:
