@@ -45,11 +45,11 @@ def main(words: list[str] | None = None) -> int:
             command.description = module.__doc__
             module.add_arguments(command)
             command.set_defaults(run=module.run)
-    options = parser.parse_args(words)
     for stream in (sys.stdout, sys.stderr):  # names of files that are no UTF-8 are written out
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        options = parser.parse_args(words)
         return options.run(options)
     except ModuleNotFoundError as error:
         print(_missing(error), file=sys.stderr)

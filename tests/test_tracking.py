@@ -124,7 +124,7 @@ def test_a_training_is_recorded_whole(root, tmp_path):
     (found,) = runs(client(root))
     assert found.info.status == "FINISHED" and found.info.run_id == run.id
     assert measured(found) == {
-        "PCK/validation": 0.25,
+        "accuracy/validation_pck": 0.25,
         "train/loss": 1.5,
         "val/pck_0.2/mean": 0.25,
     }
@@ -153,7 +153,7 @@ def test_a_new_experiment_has_a_view_of_what_runs_are_chosen_by(root):
     tags = client(root).get_experiment_by_name(EXPERIMENT).tags
     view = json.loads(tags[pages.VIEW])
     state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
-    assert view["name"] == "Results" and state["orderByKey"] == "metrics.`PCK/validation`"
+    assert view["name"] == "Results" and state["orderByKey"] == "metrics.`accuracy/validation_pck`"
     assert "params.`train.seed`" in state["selectedColumns"]
     assert tags[pages.NOTE].startswith("Trainings of") and EXPERIMENT in tags[pages.NOTE]
 
@@ -179,14 +179,14 @@ def test_the_headline_comes_first_has_each_step_once_and_ends_as_it_is_measured(
     store = client(root)
     with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
         (begun,) = runs(store)
-        assert list(begun.data.metrics) == ["PCK/validation"]  # no number yet
+        assert list(begun.data.metrics) == ["accuracy/validation_pck"]  # no number yet
         for step, value in ((10, 0.25), (20, 0.5), (20, 0.51)):
             run.log(step, {"train/loss": 1.0, "val/pck_0.2/mean": value})
         run.log(20, {"validation/pck_0.2/mean": 0.75})
     (found,) = runs(store)
-    assert next(iter(found.data.metrics)) == "PCK/validation"
-    assert found.data.metrics["PCK/validation"] == 0.75
-    history = store.get_metric_history(run.id, "PCK/validation")
+    assert next(iter(found.data.metrics)) == "accuracy/validation_pck"
+    assert found.data.metrics["accuracy/validation_pck"] == 0.75
+    history = store.get_metric_history(run.id, "accuracy/validation_pck")
     assert [(each.step, each.value) for each in history[1:]] == [(10, 0.25), (20, 0.5), (20, 0.75)]
     assert history[0].step == 0 and isnan(history[0].value)
 

@@ -71,7 +71,7 @@ def describe(
     ]
     shown = pages.shown(data)
     about = pages.noted("model", name=name, data=shown)
-    card = pages.noted("version", data=shown, note=note)
+    card = pages.noted("version", data=shown, short=report.short(results), note=note)
     run.card(about, card, settings["train"]["steps"], measured)
 
 

@@ -108,6 +108,16 @@ def note(settings: Mapping, weights: int, sizes: Mapping, results: Mapping, sour
     return "\n".join(lines)
 
 
+def short(results: Mapping) -> str:
+    """The results by part in a sentence."""
+    said = [
+        f"{100 * measured['pck_0.2']['mean']:.1f} % on the {part} part"
+        for part, measured in results.items()
+        if measured["pck_0.2"]["mean"] is not None
+    ]
+    return f"PCK@0.2: {', '.join(said) or 'nothing counted'}."
+
+
 def by_annotated(distance: np.ndarray, annotated: np.ndarray, threshold: float) -> list[dict]:
     """A row a number of annotated joints: share of the counted distances (N, 14) below the
     threshold, in photographs with so many; None where none of them counts."""
