@@ -15,6 +15,7 @@ COMMANDS = {
     "sweep": "many trials on the machines of a Ray cluster",
     "ablation": "the paper's ablation, from finished experiments",
     "scenes": "photographs of one scene in LSPet, looked for anew",
+    "plots": "pages of `dvc plots` that need no network",
     "track": "what a tracking store lacks because it was away",
     "lsp": "the trained generator measured on LSP's test images",
 }

@@ -5,7 +5,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import jinja2
 
@@ -96,16 +96,16 @@ def is_own(tag: str, value: str) -> bool:
 
 def sweep_view(name: str, sweep: str) -> tuple[str, str]:
     """A tag of an experiment of that name, and its value: the view of a sweep's runs."""
-    return f"{VIEW}-{sweep}", _view(f"Sweep {sweep}", network_of(name), _of(sweep))
+    search = f'tags.sweep = "{sweep}"'
+    return f"{VIEW}-{sweep}", _view(f"Sweep {sweep}", network_of(name), search)
 
 
 def runs(experiment_id: str, sweep: str | None = None) -> str:
     """The table of an experiment's runs, or of a sweep's, the best by validation first."""
-    words = TRAINING | {"viewStateShareKey": VIEW.rpartition(".")[2]}
-    if sweep:
-        words["viewStateShareKey"] += f"-{sweep}"
-        words["searchFilter"] = _of(sweep)
-    return f"/#/experiments/{experiment_id}/runs?{urlencode(words, quote_via=quote)}"
+    view = VIEW.rpartition(".")[2] + (f"-{sweep}" if sweep else "")
+    return (
+        f"/#/experiments/{experiment_id}/runs?{urlencode(TRAINING | {'viewStateShareKey': view})}"
+    )
 
 
 def run(experiment_id: str, run_id: str, *path: str) -> str:
@@ -119,11 +119,6 @@ def run(experiment_id: str, run_id: str, *path: str) -> str:
 def headlines(metrics: Mapping[str, float], names: Mapping[str, str]) -> dict[str, float]:
     """The headlines among metrics, by their own names; names: LIVE or FINAL."""
     return {names[name]: value for name, value in metrics.items() if name in names}
-
-
-def _of(sweep: str) -> str:
-    """What MLflow finds a sweep's runs by."""
-    return f'tags.sweep = "{sweep}"'
 
 
 def _view(name: str, network: str, search: str = "") -> str:
