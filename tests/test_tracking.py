@@ -32,6 +32,7 @@ from pipeline import settings
 from pipeline.__main__ import main
 from pipeline.files import digest
 from pipeline.tracking import pages, recording, registry
+from pipeline.tracking.provenance import Source
 from pipeline.tracking.recording import connection, evaluation_run, resend, training_run
 from pipeline.tracking.run import Run, outboxes
 from pipeline.tracking.store import (
@@ -329,16 +330,19 @@ def test_what_the_store_refuses_and_what_is_not_there_cost_a_warning_only(root, 
 def test_where_a_training_comes_from_is_known_of_its_run(root, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
     with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
-        assert run.origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
+        page = pages.run(client(root).get_experiment_by_name(EXPERIMENT).experiment_id, run.id)
+        show = "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+        from_here = Source("unknown", True, "dvc repro", f"http://127.0.0.1:5000{page}", show)
+        assert run.source == from_here
     weights = tmp_path / "pose.safetensors"
     weights.write_bytes(b"from elsewhere")
     with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
-        assert run.origin == {}
+        assert run.source.run and not run.source.commit and not run.source.command
     assert not caplog.records
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
     away = {"store": tracking_uri(), "data": "lspet", "network": "generator", "weights": "0" * 64}
     run = Run(away, connection)
-    assert run.origin == {} and run.close() == 0
+    assert run.source == Source() and run.close() == 0
     (warned,) = [record for record in caplog.records if record.name == Run.__module__]
     assert "not tracked: AwayError: cannot track at" in warned.message
 

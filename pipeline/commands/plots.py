@@ -30,7 +30,8 @@ TEMPLATE = f"""<!doctype html>
 <title>Plots</title>
 <style>
   body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1rem; }}
-  body > .vega-embed {{ display: block; overflow-x: auto; margin-bottom: 1.5rem; }}
+  body > .vega-embed {{ display: block; margin-bottom: 1.5rem; }}
+  .vega-embed svg.marks {{ max-width: 100%; height: auto; }}
 </style>
 <script>
 {SCRIPTS}

@@ -25,24 +25,24 @@ FINAL = {
     "validation/pck_0.2/mean": "accuracy/validation_pck",
     "validation/mosaics/recall_at_precision_0.9": "accuracy/people_found",
 }
-COLUMNS = {  # of the view: what runs are chosen by, the result, and what sweeps vary most
+COLUMNS = {  # of the view: what runs are chosen by, what sweeps vary most, the rest of the result
     GENERATOR: (
         "metrics.`accuracy/validation_pck`",
-        "metrics.`validation/pckh_0.5/mean`",
-        "metrics.`test/pck_0.2/mean`",
-        "metrics.`test/pckh_0.5/mean`",
         "params.`train.alpha`",
         "params.`train.seed`",
         "params.`train.adversarial`",
         "params.`model.occlusion`",
+        "metrics.`validation/pckh_0.5/mean`",
+        "metrics.`test/pck_0.2/mean`",
+        "metrics.`test/pckh_0.5/mean`",
     ),
     FINDER: (
         "metrics.`accuracy/people_found`",
-        "metrics.`validation/mosaics/average_precision`",
-        "metrics.`validation/photographs/best`",
         "params.`finder.input_size`",
         "params.`finder.steps`",
         "params.`finder.seed`",
+        "metrics.`validation/mosaics/average_precision`",
+        "metrics.`validation/photographs/best`",
     ),
 }
 LETTER, MARGIN = 6.4, 32  # px that a letter of a column's head takes, and what is around it
