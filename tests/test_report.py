@@ -65,7 +65,7 @@ def page(measured: dict, source: Source = SOURCE, others=report.OTHERS) -> str:
         for number, share in enumerate([0.714, float("nan"), 0.5, 0.25], 1)
     ]
     return report.page(
-        report.Head("A <title>", "about", source, others),
+        report.Head("A <title>", "about", source, "4567def", others),
         measured,
         rows,
         {"The <best>": some},
@@ -78,7 +78,7 @@ def page(measured: dict, source: Source = SOURCE, others=report.OTHERS) -> str:
 def test_a_page_says_what_was_measured(measured):
     text = words(page(measured))
     for said in (
-        "Commit 0123abc , with changes that are not committed",
+        "Commit 0123abc , with changes that are not committed; measured at 4567def",
         "Command dvc exp run -S train.seed=3",
         "Run its page in MLflow , while mlflow ui runs in the repository",
         "im00001.jpg · 71.4 %",
@@ -116,7 +116,8 @@ def words(html: str) -> str:
 def test_a_page_of_other_data_or_of_an_unknown_run_says_nothing_of_them(measured):
     text = words(page(measured, Source(), ()))
     assert "annotators" not in text and "Grey rows" not in text
-    assert not any(said in text for said in ("Commit", "Command", "MLflow"))
+    assert "Commit not known: the weights were trained elsewhere; measured at 4567def" in text
+    assert "Command" not in text and "MLflow" not in text
 
 
 def test_a_page_needs_no_network(measured):

@@ -281,6 +281,7 @@ class Delivery:
                 ]
             client.log_batch(self.run_id, metrics=metrics)
             client.set_logged_model_tags(model.model_id, {pages.NOTE: card})
+        self._final_headlines([(step, time, each["metrics"]) for each in results])
         for each in client.search_model_versions(f"run_id = '{self.run_id}'"):
             client.update_model_version(each.name, each.version, card)
             if not client.get_registered_model(each.name).description:

@@ -22,6 +22,7 @@ from pipeline.networks.estimator import CropEstimator, decode
 from pipeline.networks.layers import normalise
 from pipeline.settings import Settings
 from pipeline.tracking import pages, report
+from pipeline.tracking.provenance import origin
 from pipeline.tracking.run import Run
 from pipeline.training.batches import Photographs
 from pipeline.training.state import TrainingState
@@ -157,6 +158,7 @@ def page(
             title=f"Adversarial PoseNet: {pages.shown(data)}, {part} part",
             about=f"{len(evaluation.indices):,} photographs. {report.training(settings)}",
             source=run.source,
+            measured_at=origin()["git.commit"],
             others=report.OTHERS if data == "lspet" else (),
         ),
         measured=measured,
@@ -224,7 +226,7 @@ def skeletons(which: np.ndarray, evaluation: Evaluation, crops: Crops) -> Figure
     shares = _share(evaluation.distances["all", "pck_0.2"][which])
     names = [file_name(index) for index in indices]
     titles = [
-        name if np.isnan(share) else f"{name}: {share:.2f}"
+        name if np.isnan(share) else f"{name}: PCK {share:.2f}"
         for name, share in zip(names, shares, strict=True)
     ]
     return figures.skeletons(images, truth, found, crops.annotated[indices], titles)

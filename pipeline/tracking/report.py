@@ -48,7 +48,8 @@ class Head(NamedTuple):
 
     title: str
     about: str
-    source: Source = Source()
+    source: Source = Source()  # of the weights
+    measured_at: str = ""  # the commit that measured them
     others: tuple[tuple[str, tuple[str, ...]], ...] = ()  # rows as of OTHERS
 
 
