@@ -300,10 +300,10 @@ class Delivery:
 
 
 def link(client: Any, model_id: str, version: Any) -> None:
-    """Let a model's page name its version, as `mlflow.register_model` does."""
+    """Let a model's page name its version, as `mlflow.register_model` and MLflow's server do."""
     known = json.loads(client.get_logged_model(model_id).tags.get(VERSIONS, "[]"))
     own = {"name": version.name, "version": str(version.version)}
-    if own not in known:
+    if own not in [each | {"version": str(each["version"])} for each in known]:
         client.set_logged_model_tags(model_id, {VERSIONS: json.dumps([*known, own])})
 
 
