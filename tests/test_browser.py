@@ -99,8 +99,10 @@ def width(page, picture: str) -> int:
 
 
 def test_the_run_is_listed_with_its_result_in_the_saved_view(page, server, quickstart):
+    page.set_viewport_size({"width": 1900, "height": 1000})  # for all columns
     page.goto(server + pages.runs(quickstart.info.experiment_id))
     page.get_by_role("link", name="quickstart").first.wait_for()
+    without_assistant(page)
     for part in ("validation", "test"):
         for measure in ("pck_0.2", "pckh_0.5"):
             value = quickstart.data.metrics[f"{part}/{measure}/mean"]
