@@ -52,12 +52,12 @@ def run(options: argparse.Namespace) -> int:
     """Write the template with the scripts inside, and let DVC use it in this clone. Raises
     PipelineError outside of one."""
     import vl_convert
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         repository = Repo()
-    except NotDvcRepoError:
+    except DvcException:
         raise PipelineError(f"{Path.cwd()}: no repository of DVC; run it in the clone") from None
     scripts = vl_convert.javascript_bundle(DRAW, VEGA_LITE)
     with repository, written_whole(Path(repository.root_dir) / PAGE) as beside:
