@@ -33,7 +33,7 @@ FOLLOWED = (
     3  # photographs in the picture of a step, which MLflow shows at 256 px until it is clicked
 )
 FEW = 6  # photographs of a gallery in the report, twice as many of the worst
-WORST = "The worst: often the sides are exchanged, or the annotation is of someone else"
+WORST = {"lspet": ": often the sides are exchanged, or the annotation is of someone else"}
 
 
 @torch.inference_mode()
@@ -131,12 +131,12 @@ def page(
 ) -> str:
     """The page about weights that the groups `settings` made, and that `run` is about, as of
     `pipeline.tracking.report`."""
-    order = ranking(evaluation)
+    order, data = ranking(evaluation), settings["data"]["name"]
     middle = max(0, (len(order) - FEW) // 2)
     galleries = {
         "The best": order[:FEW],
         "In the middle": order[middle : middle + FEW],
-        WORST: order[::-1][: 2 * FEW],
+        f"The worst{WORST.get(data, '')}": order[::-1][: 2 * FEW],
     }
     titles = {
         "pck_0.2": ("PCK over its threshold, in torsos", "torso, left shoulder to right hip"),
@@ -152,7 +152,6 @@ def page(
         course = [report.picture(figure, title) for title, figure in panels.items()]
     name, (_, threshold) = next(iter(MEASURES.items()))
     distance = evaluation.distances["all", name]
-    data = settings["data"]["name"]
     return report.page(
         report.Head(
             title=f"Adversarial PoseNet: {pages.shown(data)}, {part} part",
