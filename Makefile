@@ -62,6 +62,7 @@ $(READY): requirements.txt pyproject.toml $(MOVED)
 	$(PYTHON) -m venv $(if $(MOVED),--clear) $(VENV)
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --require-hashes --requirement requirements.txt
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	-$(VENV)/bin/python -m pipeline plots  # what fails here fails no installation
 	pwd -P > $@
 
 $(AUDIT_READY): requirements-audit.txt

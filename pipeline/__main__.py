@@ -15,6 +15,7 @@ COMMANDS = {
     "sweep": "many trials on the machines of a Ray cluster",
     "compare": "finished experiments beside each other: a table for a paper",
     "scenes": "photographs of one scene in LSPet, looked for anew",
+    "plots": "pages of `dvc plots` that need no network",
     "track": "what a tracking store lacks because it was away",
     "lsp": "the trained generator measured on LSP's test images",
 }
@@ -45,11 +46,11 @@ def main(words: list[str] | None = None) -> int:
             command.description = module.__doc__
             module.add_arguments(command)
             command.set_defaults(run=module.run)
-    options = parser.parse_args(words)
     for stream in (sys.stdout, sys.stderr):  # names of files that are no UTF-8 are written out
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        options = parser.parse_args(words)
         return options.run(options)
     except ModuleNotFoundError as error:
         print(_missing(error), file=sys.stderr)

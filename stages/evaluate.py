@@ -104,7 +104,7 @@ def measuring() -> None:
                     # Weights that were pulled have no model in this store yet.
                     registry.keep(run, paths.WEIGHTS, made_by, validation, crops.originals)
                 registry.describe(run, estimator, split, known)
-                page = pictures.page(part, made_by, measured, curves, evaluation, crops)
+                page = pictures.page(run, part, made_by, measured, curves, evaluation, crops)
                 run.text(page, "report.html")
             print(f"\nOpen the report in a browser:  {run.place('report.html')}")
             print(f"Browse the run:                {run.hint}")

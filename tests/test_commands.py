@@ -79,4 +79,27 @@ def test_every_command_by_weights_says_so(tmp_path, monkeypatch, capsys, words):
     told = capsys.readouterr()
     (said,) = told.err.splitlines()
     assert said.startswith("error: none.safetensors: no weights there") and not told.out
+    assert "`dvc pull models/generator.safetensors models/finder.safetensors` brings" in said
+    assert "dvc pull none" not in said and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "{}", "--out", "out"),
+        ("predict", "a.jpg", "--out", "{}"),
+        ("predict", "a.jpg", "--out", "out", "--boxes", "{}"),
+        ("predict", "a.jpg", "--out", "out", "--weights", "{}"),
+        ("lsp", "{}"),
+    ],
+    ids=["path", "out", "boxes", "weights", "lsp"],
+)
+def test_an_address_is_refused_with_all_its_slashes(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    address = "https://example.org//a/b.jpg"
+    assert main([word.format(address) for word in words]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        f"error: {address}: an address; expected a path on this machine, as nothing is fetched"
+    )
     assert not list(tmp_path.iterdir())

@@ -189,6 +189,17 @@ def test_experiments_are_grouped_by_variant_and_seed_in_the_order_of_the_values(
     ]
 
 
+def test_parameters_that_change_together_are_one():
+    question = Question(("train.alpha", "model.occlusion+model.stacks"), beside="false+1")
+    found = grouped(
+        params("a", model__stacks=2)
+        | params("b", model__occlusion=False)
+        | params("c", model__occlusion=False, train__alpha=0),
+        question,
+    )
+    assert list(found) == [("0", "false+1"), ("0.02", "false+1"), ("0.02", "true+2")]
+
+
 @pytest.mark.parametrize(
     ("others", "question", "said"),
     [

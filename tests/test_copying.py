@@ -1,5 +1,6 @@
 """A change of home: a store's runs and models copied into a real MLflow server, each once."""
 
+import json
 from pathlib import Path
 
 import mlflow
@@ -45,6 +46,8 @@ def trained(folder: Path, name: str, score: float) -> str:
         path = folder / "generator.safetensors"
         measured = {"pck_0.2": {"mean": score}}
         registry.keep(run, path, checkpoint.read_settings(path), measured, np.zeros((3, 14, 2)))
+        result = {"data": "lspet-test", "digest": "c" * 32, "source": "here", "context": "test"}
+        run.card("about", f"card of {name}", 50, [result | {"metrics": {"test/pck": score}}])
     return run.id
 
 
@@ -82,7 +85,7 @@ def copied(home, server):
 
 def points(client, run) -> set:
     return {
-        (name, each.step, each.timestamp, each.value)
+        (name, each.step, each.timestamp, repr(each.value))
         for name in run.data.metrics
         for each in client.get_metric_history(run.info.run_id, name)
     }
@@ -129,6 +132,11 @@ def test_models_are_there_with_their_files_and_answer(home, copied, tmp_path, mo
         there = files(client, model.artifact_location, tmp_path / f"new-{number}")
         assert there == files(local, before.artifact_location, tmp_path / f"old-{number}")
         assert len(there) > 10
+        assert model.params == before.params and "model.features" in model.params
+        for each in (before, model):
+            (measured,) = each.metrics
+            assert (measured.key, measured.dataset_name) == ("test/pck", "lspet-test")
+            assert measured.value == [0.7, 0.5][number] and measured.step == 50
     monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)  # which the next line sets too
     mlflow.set_tracking_uri(client.tracking_uri)
     loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
@@ -146,6 +154,13 @@ def test_versions_keep_their_order_and_aliases_and_the_best_is_the_champion(home
     assert [each.tags["score"] for each in versions] == ["0.6", "0.7", "0.5"]
     aliases = client.get_registered_model(NAME).aliases
     assert {name: int(number) for name, number in aliases.items()} == {"champion": 2, "second": 3}
+    assert [each.description for each in versions] == [
+        f"card of {name}" for name in ("theirs", "a", "b")
+    ]
+    for each in versions:
+        model = client.get_logged_model(each.source.removeprefix("models:/"))
+        (named,) = json.loads(model.tags["mlflow.modelVersions"])
+        assert named["name"] == NAME and str(named["version"]) == str(each.version)
 
 
 def test_a_second_time_nothing_is_copied(home, copied, server, capsys):

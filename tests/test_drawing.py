@@ -113,17 +113,17 @@ def test_the_grid_has_room_for_all_and_hides_the_rest(people, count, columns, sh
     assert sum(axis.get_visible() for axis in figure.axes) == count
 
 
-def test_heatmaps_put_the_peak_where_the_map_is_highest(people):
-    images, truth, _ = people
+def test_heatmaps_are_beside_the_joints_that_were_decoded_from_them(people):
+    images, truth, joints = people
     pose = np.zeros((3, JOINTS, 12, 12))
-    pose[:, :, 3, 8] = 1.0  # row 3 and column 8 of 12: pixels 12 to 15 and 32 to 35 of 48
-    figure = figures.heatmaps(images, pose, pose * 0.5, truth)
+    pose[:, :, 3, 8] = 1.0
+    figure = figures.heatmaps(images, joints, pose, pose * 0.5, truth)
     assert [axis.get_title() for axis in figure.axes[:3]] == [
-        "Peaks",
+        "Joints",
         "Pose heatmaps",
         "Occlusion heatmaps",
     ]
-    np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[33.5, 13.5]] * JOINTS)
+    np.testing.assert_array_equal(figure.axes[0].collections[0].get_offsets(), joints[0])
     pixels(figure)
     overlay = figure.axes[1].images[1]
     assert overlay.get_array().max() == 1 and figure.axes[2].images[1].get_array().max() == 0.5
@@ -132,29 +132,31 @@ def test_heatmaps_put_the_peak_where_the_map_is_highest(people):
 
 
 def test_heatmaps_change_the_picture_where_they_are_high_only(people):
-    images, _, _ = people
+    images, _, joints = people
     empty = np.zeros((3, JOINTS, 12, 12))
     full = empty.copy()
     full[:, :, 3, 8] = 1.0
-    before, after = (pixels(figures.heatmaps(images, pose, empty)) for pose in (empty, full))
+    before, after = (
+        pixels(figures.heatmaps(images, joints, pose, empty)) for pose in (empty, full)
+    )
     changed = (before != after).any(-1).mean()
     assert 0.005 < changed < 0.2
 
 
 def test_a_generator_without_occlusion_has_no_such_column(people, rng):
-    images, truth, _ = people
-    figure = figures.heatmaps(images, rng.random((3, JOINTS, 12, 12)), None, truth)
+    images, truth, joints = people
+    figure = figures.heatmaps(images, joints, rng.random((3, JOINTS, 12, 12)), None, truth)
     assert len(figure.axes) == 3 * 2 + 1  # and the colour bar
     assert pixels(figure).std() > 10
 
 
 def test_what_discriminators_say_has_a_column_with_a_line_a_joint(people, rng):
-    images, truth, _ = people
+    images, truth, joints = people
     maps, verdicts = (
         rng.random((3, JOINTS, 12, 12)),
         {"P": rng.random((3, JOINTS)), "C": rng.random((3, JOINTS))},
     )
-    figure = figures.heatmaps(images, maps, maps, truth, verdicts)
+    figure = figures.heatmaps(images, joints, maps, maps, truth, verdicts)
     assert [axis.get_title() for axis in figure.axes[:4]][-1] == "Discriminators"
     assert len(figure.axes) == 3 * 4 + 1
     for index in range(3):
@@ -180,10 +182,36 @@ def test_learning_curves_have_a_panel_a_subject(table):
 
 def test_learning_curves_leave_out_what_was_not_measured(table):
     plain = table[["step", "train/reconstruction", "val/pck_0.2/mean"]]
-    assert panels(curves.learning_curves(plain)) == ["Generator: reconstruction loss", "Validation"]
+    assert panels(curves.learning_curves(plain)) == ["Validation", "Generator: reconstruction loss"]
     early = table[table["step"] < 500]
     assert "Validation" not in panels(curves.learning_curves(early))
     pixels(curves.learning_curves(table[["step"]].head(0)))
+
+
+def test_each_panel_of_the_learning_curves_is_large_and_begins_at_0(table):
+    alone = curves.learning_panels(table + 10 * (table.columns != "step"))  # nothing is near 0
+    assert list(alone) == [title for title, _ in curves.PANELS]
+    for title, figure in alone.items():
+        (axis,) = figure.axes
+        low, high = axis.get_ylim()
+        assert low == 0 and high == (1 if title in curves.SHARES else pytest.approx(high))
+        assert axis.lines[0].get_ydata().min() >= 10 and (figure.get_size_inches() >= 3).all()
+    together = curves.learning_curves(table)
+    assert all(axis.get_ylim()[0] == 0 for axis in together.axes)
+    first, last = (tuple(together.axes[k].get_position().bounds) for k in (0, -1))
+    assert first[2] > 0.3 and first[1] > last[1]  # two in a row
+
+
+def test_a_photograph_by_itself_is_seen_to_its_edges(people):
+    images, truth, predicted = people
+    images = images.copy()
+    images[0, :, :4] = 255, 0, 0
+    figure = figures.skeleton(images[0], truth[0], predicted[0], np.isfinite(truth[0]).all(-1))
+    picture = pixels(figure)
+    side = picture.shape[0]
+    assert picture.shape == (side, side, 3) and side >= 300
+    assert (picture[:, 2] == (255, 0, 0)).all(-1).mean() > 0.9
+    assert all(has(picture, colour) for colour in palette.SIDE_COLOURS.values())
 
 
 def test_pck_curves_are_labelled_at_their_ends_without_overlap():

@@ -372,22 +372,6 @@ def test_a_joint_on_the_edge_of_the_box_is_in_sight_and_one_beyond_is_not():
     assert np.flatnonzero(observed.unseen[0]).tolist() == [5, 6] and observed.shown.sum() == 12
 
 
-def test_reliability_worked_by_hand():
-    scores = np.array([0.05, 0.08, 0.31, 0.39, 0.35, 0.95, 1.0])
-    right = np.array([False, False, True, False, False, True, True])
-    observed = observed_of(scores, np.full((7, 14), 0.5), right, 5)
-    table = protocol.reliability(observed)
-    assert table.columns.tolist() == ["candidates", "score", "right"]
-    np.testing.assert_allclose(
-        table, [[2, 0.065, 0], [3, 0.35, 0.333333], [2, 0.975, 1]], atol=1e-9
-    )
-
-
-def test_of_nobody_there_is_no_reliability():
-    nobody = observed_of(np.empty(0), np.empty((0, 14)), np.empty(0, bool), 3)
-    assert protocol.reliability(nobody).to_dict("records") == []
-
-
 def test_what_is_said_to_be_outside_worked_by_hand():
     right = np.array([True, True, False])
     peaks = np.full((3, 14), 0.5)

@@ -11,6 +11,7 @@ from pipeline.evaluation.metrics import (
     head_size,
     normalised_distance,
     pck,
+    reliability,
     share_below,
     summary,
     torso_size,
@@ -150,3 +151,17 @@ def test_bootstrap_of_what_does_not_count_is_nan():
     distance[:, 1] = NAN
     shares = bootstrap(distance, 0.2, 10, seed=0)
     assert (shares[:, 0] == 1).all() and np.isnan(shares[:, 1]).all()
+
+
+def test_reliability_worked_by_hand():
+    scores = np.array([0.05, 0.08, 0.31, 0.39, 0.35, 0.95, 1.0])
+    right = np.array([False, False, True, False, False, True, True])
+    table = reliability(scores, right)
+    assert table.columns.tolist() == ["candidates", "score", "right"]
+    np.testing.assert_allclose(
+        table, [[2, 0.065, 0], [3, 0.35, 0.333333], [2, 0.975, 1]], atol=1e-9
+    )
+
+
+def test_of_nobody_there_is_no_reliability():
+    assert reliability(np.empty(0), np.empty(0, bool)).to_dict("records") == []

@@ -119,9 +119,12 @@ def test_the_run_tells_what_was_run(reproduced):
         assert run[f"tags.{tag}"]
     assert {"dvc.lock", "pictures/test_worst.png", "pictures/learning_curves.png"} <= artifacts(run)
     stored = json.loads((reproduced / "metrics/validation.json").read_text())
-    (used,) = store(reproduced).get_run(run.run_id).inputs.dataset_inputs
-    assert used.dataset.name == "figures"
-    assert run["tags.data.sha256"].startswith(used.dataset.digest)
+    used = {
+        each.dataset.name: each.dataset.digest
+        for each in store(reproduced).get_run(run.run_id).inputs.dataset_inputs
+    }
+    assert used.keys() == {"figures", "figures-validation", "figures-test"}
+    assert run["tags.data.sha256"].startswith(used["figures"])
     described = run["tags.mlflow.note.content"]
     assert all(said in described for said in ("| validation |", "| test |", "    dvc repro"))
     name = "adversarial-posenet-figures"
@@ -257,6 +260,8 @@ def test_a_training_that_is_killed_goes_on_to_the_same_weights(reproduced, tmp_p
     # Longer, so that it is still at it when the signal comes; the first save is after 100 steps.
     steps = ("dvc", "exp", "run", "-S", "train.steps=250", "train")
     kill_once_saved(clone, clone / "checkpoints", *steps)
+    # Written on the way: that of the commit ends at step 60.
+    assert pd.read_csv(clone / "metrics/learning_curve.csv")["step"].max() >= 100
     shutil.rmtree(clone / ".dvc/tmp/rwlock", ignore_errors=True)
     assert not (clone / "models/generator.safetensors").exists()
 

@@ -203,6 +203,7 @@ def test_where_nobody_is_found_the_results_say_so(model, photographs, tmp_path):
 @pytest.mark.parametrize("score", ["-0.1", "1.5", "nan"])
 def test_a_least_score_that_is_none_is_refused(photographs, tmp_path, score):
     words = photographs[0], "--out", tmp_path / "out", "--min-score", score
+    (tmp_path / "none.safetensors").write_bytes(b"")  # is not read
     said = predict(tmp_path / "none.safetensors", *words, status=1)
     assert said == f"error: --min-score {float(score)}: expected a number from 0 to 1\n"
     assert not (tmp_path / "out").exists()

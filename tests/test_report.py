@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from pipeline.skeleton import GROUPS
 from pipeline.tracking import report
+from pipeline.tracking.provenance import Source
 
 
 def shares(value: float) -> dict:
@@ -27,7 +28,7 @@ def measured() -> dict:
             "doubled": 0.21,
             "exchanged": {"pair": 0.074},
             "too_long": {"found": 0.038, "truth": 0.018},
-            "scores": {"pck_without_least_sure": 0.682},
+            "scores": {"pck_without_least_sure": 0.682, "calibration_error": 0.017},
         },
         "hidden_auc": 0.84,
         "people": {
@@ -38,29 +39,52 @@ def measured() -> dict:
                 "told": {"recall": 0.8, "precision": None},
             },
             "photographs": {"best": 0.917},
+            "reliability": [
+                {"candidates": 30.0, "score": 0.2, "right": 0.3},
+                {"candidates": 10.0, "score": 0.9, "right": 0.7},
+            ],
             "outside": {"cut_off": 0.66, "in_sight": 0.055},
         },
     }
 
 
-def page(measured: dict) -> str:
-    figure = Figure(figsize=(1, 1))
-    pictures = [
-        report.picture(figure, "<best>", "jpeg", wide=True),
-        report.picture(figure, "curve"),
-    ]
+SOURCE = Source("0123abc", True, "dvc exp run -S train.seed=3", "http://host/#/runs/1", "mlflow ui")
+
+
+def page(measured: dict, source: Source = SOURCE, others=report.OTHERS) -> str:
+    photograph = Figure(figsize=(2.6, 2.6))
+    photograph.subplots().plot([0, 1])
+    curve = Figure(figsize=(4.6, 3.1))
+    curve.subplots().plot([0, 1])
     rows = [
         {"annotated": "14", "photographs": 421, "share": 0.588},
         {"annotated": "9 or fewer", "photographs": 0, "share": None},
     ]
-    return report.page("A <title>", "about", measured, rows, pictures[1:], pictures[:1])
+    some = [
+        report.Photograph(report.picture(photograph, f"im{number:05d}.jpg", "jpeg"), share)
+        for number, share in enumerate([0.714, float("nan"), 0.5, 0.25], 1)
+    ]
+    return report.page(
+        report.Head("A <title>", "about", source, "4567def", others),
+        measured,
+        rows,
+        {"The <best>": some},
+        [report.picture(curve, "People, in mosaics")],
+        [report.picture(curve, "PCK over its threshold")],
+        [report.picture(curve, "Validation"), report.picture(curve, "Learning rate")],
+    )
 
 
 def test_a_page_says_what_was_measured(measured):
-    text = re.sub(
-        r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page(measured), flags=re.DOTALL)
-    )
+    text = words(page(measured))
     for said in (
+        "Commit 0123abc , with changes that are not committed; measured at 4567def",
+        "Command dvc exp run -S train.seed=3",
+        "Run its page in MLflow , while mlflow ui runs in the repository",
+        "im00001.jpg · 71.4 %",
+        "im00002.jpg · – %",
+        "A person's score is off by 12.5 points in the mean",
+        "two annotators of one LSPet photograph",
         "60.1 PCK@0.2, 95 % interval 58.1 to 61.9",
         "30.4 PCK@0.2 without a person box",
         "8.2 % of the joints are wrong",
@@ -76,23 +100,61 @@ def test_a_page_says_what_was_measured(measured):
         "annotated person in 91.7 %",
         "66.0 % are said to be outside the picture, of those in sight 5.5 %",
         "A &lt;title&gt;",
-        "&lt;best&gt;",
+        "The &lt;best&gt;",
     ):
         assert said in text, said
+    order = ["Commit", "Photographs", "Joints placed right", "What a score is worth", "course"]
+    assert [text.index(said) for said in order] == sorted(text.index(said) for said in order)
+
+
+def words(html: str) -> str:
+    """What a page says."""
+    bare = re.sub(r"<style>.*?</style>|<[^>]+>", " ", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", bare)
+
+
+def test_a_page_of_other_data_or_of_an_unknown_run_says_nothing_of_them(measured):
+    text = words(page(measured, Source(), ()))
+    assert "annotators" not in text and "Grey rows" not in text
+    assert "Commit not known: the weights were trained elsewhere; measured at 4567def" in text
+    assert "Command" not in text and "MLflow" not in text
 
 
 def test_a_page_needs_no_network(measured):
-    addresses = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", page(measured))
-    assert len(addresses) == 2
-    assert addresses[0].startswith("data:image/png;base64,iVBOR")
-    assert addresses[1].startswith("data:image/jpeg;base64,/9j/")
-    assert "<script" not in page(measured)
+    html = page(measured)
+    pictures = re.findall(r"""(?:src|url)\s*[=(]\s*["']?([^"'\s>)]+)""", html)
+    kinds = [address.partition(";")[0] for address in pictures]
+    assert kinds == ["data:image/jpeg"] * 4 + ["data:image/png"] * 4
+    assert re.findall(r'href="([^"]+)"', html) == ["http://host/#/runs/1"]
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize("width", [390, 1300])
+def test_a_page_is_as_wide_as_the_window_and_photographs_come_first(
+    browser, measured, tmp_path, width
+):
+    """On a telephone, too."""
+    (tmp_path / "report.html").write_text(page(measured))
+    context = browser.new_context(viewport={"width": width, "height": 844}, offline=True)
+    seen = context.new_page()
+    seen.goto((tmp_path / "report.html").as_uri())
+    assert seen.evaluate("document.documentElement.scrollWidth") == width
+    assert seen.evaluate("[...document.images].every(each => each.naturalWidth > 100)")
+    boxes = [each.bounding_box() for each in seen.locator("img").all()]
+    photographs, curves = boxes[:4], boxes[4:]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert photographs[0]["y"] < 844 and all(box["width"] >= 130 for box in photographs)
+    assert all(box["width"] > (340 if width == 390 else 430) for box in curves)
+    assert seen.get_by_text("im00004.jpg").is_visible()
+    context.close()
 
 
 def test_a_page_about_nothing_counted(measured):
     nothing = measured | shares(None) | {"hidden_auc": None, "swapped": {"pck_0.2": None}}
     nothing["interval_95"] = {"pck_0.2": {"mean": [None, None]}}
-    assert "AUC of –" in page(nothing) and "interval" not in page(nothing)
+    nothing["people"] = nothing["people"] | {"reliability": []}
+    html = page(nothing)
+    assert "AUC of –" in html and "interval" not in html and "is off by" not in html
 
 
 def test_shares_by_the_number_of_annotated_joints():
@@ -118,9 +180,9 @@ def test_a_note_says_what_and_how_to_repeat_it(measured):
         "train": {"steps": 1200, "batch": 8, "adversarial": False, "seed": 3},
     }
     results = {"validation": measured, "test": measured | shares(None)}
-    origin = {"git.commit": "abc", "reproduce": "dvc exp run -S train.seed=3"}
+    source = Source(commit="abc", command="dvc exp run -S train.seed=3")
     sizes = {"train": 8000, "validation": 1000}
-    lines = report.note(made_by, 4_120_000, sizes, results, origin).splitlines()
+    lines = report.note(made_by, 4_120_000, sizes, results, source).splitlines()
     assert lines[2:4] == ["| validation | 60.1 | 60.1 | 40.2 |", "| test | – | – | 40.2 |"]
     assert "8,000 photographs of figures to train on, 1,000 to validate." in lines
     assert (
@@ -129,7 +191,8 @@ def test_a_note_says_what_and_how_to_repeat_it(measured):
         " seed 3."
     ) in lines
     assert lines[-2:] == ["    git checkout abc", "    dvc exp run -S train.seed=3"]
-    for unknown in ({}, {"git.commit": "abc"}):
+    assert report.short(results) == "PCK@0.2: 60.1 % on the validation part."
+    for unknown in (Source(), Source(commit="abc")):
         assert "repeat" not in report.note(
             made_by, 1, {"train": 8, "validation": 1}, results, unknown
         )

@@ -89,6 +89,9 @@ def test_a_registered_model_says_what_it_takes_and_needs_and_holds_no_pickle(sto
     info = mlflow.models.get_model_info(f"models:/{NAME}/1")
     assert "image: string (required)" in str(info.signature)
     assert "boxes: Array(Array(double)) (optional)" in str(info.signature)
+    people = info.signature.outputs.to_dict()[0]["properties"]["people"]
+    joints = people["items"]["properties"]["joints"]
+    assert joints["items"]["properties"]["hidden"]["type"] == "boolean"
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1"))
     needed = (folder / "requirements.txt").read_text().splitlines()
     assert f"torch=={torch.__version__.partition('+')[0]}" in needed

@@ -125,7 +125,9 @@ def test_scores_that_say_which_joints_are_right():
     assert flat["auc"] == 0.5
     assert flat["calibration_error"] == pytest.approx(0.8 * 0.2 + 0.2 * 0.8)
     nothing = scores(given, np.full((2, 14), np.nan), THRESHOLD)
+    assert nothing.pop("reliability") == []
     assert all(np.isnan(value) for value in nothing.values())
+    assert flat["reliability"] == [{"candidates": 10.0, "score": 0.8, "right": 0.8}]
 
 
 def test_what_is_said_of_a_part():

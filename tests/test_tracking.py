@@ -17,6 +17,7 @@ import time
 import zlib
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
+from math import isfinite, isnan
 from pathlib import Path
 
 import mlflow
@@ -30,11 +31,11 @@ from conftest import ROOT, git
 from pipeline import settings
 from pipeline.__main__ import main
 from pipeline.files import digest
-from pipeline.tracking import recording, registry
+from pipeline.tracking import pages, recording, registry
+from pipeline.tracking.provenance import Source
 from pipeline.tracking.recording import connection, evaluation_run, resend, training_run
 from pipeline.tracking.run import Run, outboxes
 from pipeline.tracking.store import (
-    VIEW,
     TrackingError,
     alone,
     artifacts_of,
@@ -79,6 +80,11 @@ def runs(store: mlflow.MlflowClient) -> list:
     return store.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
 
 
+def measured(run) -> dict[str, float]:
+    """Metrics of a run that are numbers."""
+    return {name: value for name, value in run.data.metrics.items() if isfinite(value)}
+
+
 def train(
     resumed: bool = False, fingerprint: str = "abc", fail: BaseException | None = None
 ) -> str:
@@ -118,7 +124,11 @@ def test_a_training_is_recorded_whole(root, tmp_path):
         assert runs(client(root))[0].info.status == "RUNNING"
     (found,) = runs(client(root))
     assert found.info.status == "FINISHED" and found.info.run_id == run.id
-    assert found.data.metrics == {"train/loss": 1.5, "val/pck_0.2/mean": 0.25}
+    assert measured(found) == {
+        "accuracy/validation_pck": 0.25,
+        "train/loss": 1.5,
+        "val/pck_0.2/mean": 0.25,
+    }
     history = client(root).get_metric_history(run.id, "train/loss")
     assert [(point.step, point.value) for point in history] == [(50, 2.5), (100, 1.5)]
     assert found.data.params["train.alpha"] == str(SETTINGS.train.alpha)
@@ -141,10 +151,65 @@ def test_a_training_is_recorded_whole(root, tmp_path):
 
 def test_a_new_experiment_has_a_view_of_what_runs_are_chosen_by(root):
     train()
-    view = json.loads(client(root).get_experiment_by_name(EXPERIMENT).tags[VIEW])
+    tags = client(root).get_experiment_by_name(EXPERIMENT).tags
+    view = json.loads(tags[pages.VIEW])
     state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
-    assert view["name"] == "Results" and state["orderByKey"] == "metrics.`validation/pck_0.2/mean`"
+    assert view["name"] == "Results" and state["orderByKey"] == "metrics.`accuracy/validation_pck`"
     assert "params.`train.seed`" in state["selectedColumns"]
+    assert tags[pages.NOTE].startswith("Trainings of") and EXPERIMENT in tags[pages.NOTE]
+
+
+def test_a_view_and_a_description_of_ours_follow_and_those_of_people_stay(root):
+    train()
+    store = client(root)
+    place = store.get_experiment_by_name(EXPERIMENT)
+    ours = dict(place.tags)
+    for note, view, kept in (
+        ("Trainings of old.", '{"name": "Old", "createdAt": 0, "updatedAt": 0}', False),
+        ("My own words.", '{"name": "Mine", "createdAt": 0, "updatedAt": 17}', True),
+    ):
+        store.set_experiment_tag(place.experiment_id, pages.NOTE, note)
+        store.set_experiment_tag(place.experiment_id, pages.VIEW, view)
+        train(fingerprint=note)
+        now = store.get_experiment_by_name(EXPERIMENT).tags
+        assert (now[pages.NOTE] == note) == (now[pages.VIEW] == view) == kept
+        assert kept or now == ours
+
+
+def test_the_headline_comes_first_has_each_step_once_and_ends_as_it_is_measured(root):
+    store = client(root)
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        (begun,) = runs(store)
+        assert list(begun.data.metrics) == ["accuracy/validation_pck"]  # no number yet
+        for step, value in ((10, 0.25), (20, 0.5), (20, 0.51)):
+            run.log(step, {"train/loss": 1.0, "val/pck_0.2/mean": value})
+        run.log(20, {"validation/pck_0.2/mean": 0.75})
+    (found,) = runs(store)
+    assert next(iter(found.data.metrics)) == "accuracy/validation_pck"
+    assert found.data.metrics["accuracy/validation_pck"] == 0.75
+    history = store.get_metric_history(run.id, "accuracy/validation_pck")
+    assert [(each.step, each.value) for each in history[1:]] == [(10, 0.25), (20, 0.5), (20, 0.75)]
+    assert history[0].step == 0 and isnan(history[0].value)
+
+
+def test_a_trial_of_a_sweep_leads_to_all_of_them(root, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "alpha-12")
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        pass
+    place = client(root).get_experiment_by_name(EXPERIMENT)
+    tag, view = pages.sweep_view(EXPERIMENT, "alpha")
+    assert place.tags[tag] == view and json.loads(view)["name"] == "Sweep alpha"
+    everything, sweep, this = run.hint.splitlines()[1:]
+    page = f"http://127.0.0.1:5000/#/experiments/{place.experiment_id}/runs"
+    shared = "workflowType=machine_learning&viewStateShareKey=results"
+    assert everything.split() == ["all", "runs", f"{page}?{shared}"]
+    assert sweep.split() == ["its", "sweep", f"{page}?{shared}-alpha"]
+    assert this.split() == ["this", "run", f"{page}/{run.id}?workflowType=machine_learning"]
+    monkeypatch.setenv("DVC_EXP_NAME", "alone")
+    with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
+        pass
+    assert "its sweep" not in run.hint
+    assert len(client(root).get_experiment_by_name(EXPERIMENT).tags) == len(place.tags)
 
 
 def test_a_failed_training_says_why(root):
@@ -258,23 +323,26 @@ def test_what_the_store_refuses_and_what_is_not_there_cost_a_warning_only(root, 
         run.log(100, {"train/loss": 1.0})
     assert len([record for record in caplog.records if "not tracked" in record.message]) == 2
     (found,) = runs(client(root))
-    assert found.data.metrics == {"train/loss": 1.0} and found.info.status == "FINISHED"
+    assert measured(found) == {"train/loss": 1.0} and found.info.status == "FINISHED"
     assert found.data.tags["complete"] == "true"
 
 
 def test_where_a_training_comes_from_is_known_of_its_run(root, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
     with training_run(SETTINGS, tags={"fingerprint": "abc"}, resumed=False) as run:
-        assert run.origin == {"git.commit": "unknown", "reproduce": "dvc repro"}
+        page = pages.run(client(root).get_experiment_by_name(EXPERIMENT).experiment_id, run.id)
+        show = "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+        from_here = Source("unknown", True, "dvc repro", f"http://127.0.0.1:5000{page}", show)
+        assert run.source == from_here
     weights = tmp_path / "pose.safetensors"
     weights.write_bytes(b"from elsewhere")
     with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
-        assert run.origin == {}
+        assert run.source.run and not run.source.commit and not run.source.command
     assert not caplog.records
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{servers.free_port()}")
     away = {"store": tracking_uri(), "data": "lspet", "network": "generator", "weights": "0" * 64}
     run = Run(away, connection)
-    assert run.origin == {} and run.close() == 0
+    assert run.source == Source() and run.close() == 0
     (warned,) = [record for record in caplog.records if record.name == Run.__module__]
     assert "not tracked: AwayError: cannot track at" in warned.message
 
@@ -299,7 +367,7 @@ def test_an_evaluation_finds_the_training_of_its_weights(root, tmp_path):
     assert run.id == trained[1]  # the newest with these weights
     found = client(root).get_run(run.id)
     assert found.info.status == "FINISHED" and found.info.end_time == ended
-    assert found.data.metrics == {"train/loss": 2.0, "test/pck_0.2/mean": 0.75}
+    assert measured(found) == {"train/loss": 2.0, "test/pck_0.2/mean": 0.75}
     assert "imported" not in found.data.tags
     assert len(runs(client(root))) == 3
 
@@ -322,7 +390,7 @@ def test_weights_from_elsewhere_are_imported_once(root, tmp_path):
         "train.alpha": "0.02",
         "train.input_sizes": "[96, 128]",
     }
-    assert len(found.data.metrics) == 26
+    assert len(found.data.metrics) == 27
     history = client(root).get_metric_history(run.id, "train/metric_7")
     assert [(point.step, point.value) for point in history] == [
         (50 * k, 50 * k + 0.07) for k in range(1, 201)
@@ -480,7 +548,7 @@ def test_a_server_that_is_away_when_training_begins_gets_all_when_it_is_back(
         monkeypatch.setattr(recording, "PATIENCE", 60.0)
         assert resend(60.0)[0].endswith(": sent")
         (found,) = runs(mlflow.MlflowClient(tracking_uri=uri))
-        assert found.info.status == "FINISHED" and found.data.metrics == {"train/loss": 2.0}
+        assert found.info.status == "FINISHED" and measured(found) == {"train/loss": 2.0}
         assert found.data.params["train.seed"] == "0" and found.data.tags["fingerprint"] == "abc"
 
 
@@ -503,7 +571,7 @@ def test_what_is_measured_anew_replaces_what_was_measured(root, tmp_path):
         with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "none.csv") as run:
             run.measured(100, {"test/pck_0.2/mean": value})
     (found,) = runs(client(root))
-    assert found.data.metrics == {"test/pck_0.2/mean": 0.75}
+    assert measured(found) == {"test/pck_0.2/mean": 0.75}
     history = client(root).get_metric_history(found.info.run_id, "test/pck_0.2/mean")
     assert [point.value for point in history] == [0.5, 0.75]
 
@@ -637,7 +705,8 @@ def test_a_server_takes_all(root, tmp_path, server, monkeypatch):
         b"served weights"
     ]
     assert not (root / "mlartifacts").exists() and run.id in run.hint
-    assert run.place("report.html") == f"{run.hint}/artifacts/report.html"
+    report = f"/runs/{run.id}/artifacts/report.html?workflowType=machine_learning"
+    assert run.place("report.html").startswith(uri) and run.place("report.html").endswith(report)
     curve(tmp_path / "curve.csv", rows=100, columns=12)
     with evaluation_run(SETTINGS.model_dump(), weights, tmp_path / "curve.csv") as evaluation:
         evaluation.log(9500, {"test/pck_0.2/mean": 0.75})
@@ -777,5 +846,5 @@ def test_an_evaluation_while_the_store_is_away_is_tracked_when_it_is_back(
     (left / "about.json").write_text(json.dumps(about | {"store": tracking_uri()}))
     assert resend() == [f"{left.name}: sent"]
     (found,) = runs(client(root))
-    assert found.data.metrics == {"test/pck_0.2/mean": 0.75}
+    assert measured(found) == {"test/pck_0.2/mean": 0.75}
     assert found.data.tags["imported"] == found.data.tags["complete"] == "true"

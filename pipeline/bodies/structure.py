@@ -11,9 +11,11 @@ import numpy as np
 
 from pipeline.evaluation.metrics import (
     MEASURES,
+    TENTHS,
     auc,
     bootstrap,
     normalised_distance,
+    reliability,
     share_below,
     torso_size,
 )
@@ -37,7 +39,6 @@ MEASURE = "pck_0.2"  # whose joints, distances and threshold count here
 THRESHOLD = MEASURES[MEASURE][1]  # torsos, of a joint that is right, or near another's place
 LONGEST = 0.99  # quantile of a bone's length in training poses, beyond which it is too long
 FEWEST = 3  # pairs told apart, of a body of which it can be said that its sides are exchanged
-TENTHS = 10  # of the scores, within which they are compared with the share that is right
 SURE = 0.9  # share of the joints that is left when the least sure are left out
 
 
@@ -106,12 +107,13 @@ def longest(truth: np.ndarray, annotated: np.ndarray) -> np.ndarray:
     return np.nanquantile(of_all, LONGEST, axis=(0, 1))
 
 
-def scores(given: np.ndarray, distances: np.ndarray, threshold: float) -> dict[str, float]:
+def scores(given: np.ndarray, distances: np.ndarray, threshold: float) -> dict[str, Any]:
     """What scores (N, 14) in [0, 1] say of whether joints are right.
 
     auc: probability that a right joint has a higher one than a wrong one; calibration_error: the
     mean difference of score and share that is right, over tenths of the joints by score;
-    pck_without_least_sure: the share of right joints among the surest 90 %.
+    pck_without_least_sure: the share of right joints among the surest 90 %; reliability: as of
+    `metrics.reliability`.
     """
     counted = ~np.isnan(distances)
     said, right = given[counted], distances[counted] < threshold
@@ -123,6 +125,7 @@ def scores(given: np.ndarray, distances: np.ndarray, threshold: float) -> dict[s
         "auc": auc(said[right], said[~right]),
         "calibration_error": float(sum(gaps) / len(order)) if len(order) else float("nan"),
         "pck_without_least_sure": float(sure.mean()) if len(sure) else float("nan"),
+        "reliability": reliability(said, right).to_dict("records"),
     }
 
 

@@ -8,8 +8,9 @@ r"""Finished experiments beside each other: a table for a paper, and a picture.
 Each experiment's weights are measured again, joint by joint, so that all are compared on the same
 photographs and under the same occluders: on the validation part, by which things are chosen; with
 `--part test` on the test part, for what is reported. Experiments that differ in the seed alone are
-one variant's. Of several parameters the last is what is compared, for each value of the others:
-`--by train.labelled,train.unlabelled --beside none`.
+one variant's. Of several parameters the last is what is compared, for each value of the others; two
+that change together are one, with a plus:
+`--by train.labelled,train.adversarial+train.unlabelled --beside false+none`.
 
 Written are FILE.csv (all measures, kinds of joints and intervals), FILE.md and FILE.tex (the table;
 LaTeX's needs the package booktabs) and FILE.png.
@@ -57,13 +58,22 @@ Distances = Mapping[tuple[str, str], np.ndarray]  # (joints, measure) -> (N, J)
 class Question:
     """What is compared with what."""
 
-    by: tuple[str, ...]  # parameters, group.key; the last is the one that is compared
+    by: tuple[str, ...]  # parameters, group.key, or several with a plus; the last is compared
     beside: str | None = None  # its value with which the others are compared; None: the first
     part: str = "validation"
 
-    def variant(self, params: Mapping[str, Mapping]) -> tuple[Any, ...]:
-        """An experiment's values. Raises PipelineError where it has no such parameter."""
-        return tuple(value_of(params, name) for name in self.by)
+    @property
+    def parameters(self) -> list[str]:
+        """Each by itself."""
+        return [name for names in self.by for name in names.split("+")]
+
+    def values(self, params: Mapping[str, Mapping]) -> list[list[Any]]:
+        """An experiment's, of each of `by`. Raises PipelineError where it has no such one."""
+        return [[value_of(params, name) for name in names.split("+")] for names in self.by]
+
+    def variant(self, params: Mapping[str, Mapping]) -> Variant:
+        """The same in words."""
+        return tuple("+".join(map(_said, values)) for values in self.values(params))
 
 
 def value_of(params: Mapping[str, Mapping], name: str) -> Any:
@@ -113,12 +123,15 @@ def grouped(
     Raises PipelineError where two are of one variant and seed, where they differ in more, or
     where there is nothing to compare.
     """
-    same_but_for([*question.by, SEED], params)
-    ordered = sorted(params, key=lambda name: [_rank(v) for v in question.variant(params[name])])
+    same_but_for([*question.parameters, SEED], params)
+    ordered = sorted(
+        params,
+        key=lambda name: [list(map(_rank, each)) for each in question.values(params[name])],
+    )
     found: dict[Variant, dict[int, str]] = {}
     for name in ordered:
-        variant = tuple(_said(value) for value in question.variant(params[name]))
-        seeds, seed = found.setdefault(variant, {}), value_of(params[name], SEED)
+        seeds = found.setdefault(question.variant(params[name]), {})
+        seed = value_of(params[name], SEED)
         if seed in seeds:
             raise PipelineError(
                 f"{seeds[seed]} and {name} are of one variant and seed: name those that count by a"
@@ -255,7 +268,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         required=True,
         metavar="PARAMETERS",
-        help="in which they differ, such as train.alpha; several with commas, the compared last",
+        help="in which they differ, such as train.alpha; several with commas, the compared last;"
+        " those that change together with a plus",
     )
     parser.add_argument(
         "--beside", metavar="VALUE", help="of the last one, with which the others are compared"

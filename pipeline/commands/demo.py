@@ -136,17 +136,17 @@ def heatmaps(estimator: PoseEstimator, image: np.ndarray, person: Person) -> np.
 
     from pipeline.drawing import people as drawing
     from pipeline.drawing.style import pixels
-    from pipeline.networks.estimator import CropEstimator, inputs
+    from pipeline.networks.estimator import CropEstimator, decode, inputs
 
     network, first = estimator.network, np.arange(1)
     assert isinstance(network, CropEstimator)
     crops = cut_out([image], person.box.corners[None], network.geometry)
     with torch.inference_mode():
-        maps = network.heatmaps(inputs(crops, first).to(network.device)).float().cpu().numpy()
-    pose, occlusion = maps[:, : len(JOINTS)], maps[:, len(JOINTS) :]
-    return pixels(
-        drawing.heatmaps(crops.inputs(first), pose, occlusion if occlusion.size else None)
-    )
+        maps = network.heatmaps(inputs(crops, first).to(network.device)).float()
+        joints, _, _ = decode(maps, network.geometry, network.geometry.reach)
+    pose, *occlusion = (each.cpu().numpy() for each in maps.split(len(JOINTS), dim=1))
+    hidden = occlusion[0] if occlusion else None
+    return pixels(drawing.heatmaps(crops.inputs(first), joints.cpu().numpy(), pose, hidden))
 
 
 def examples() -> list[np.ndarray]:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import paths
-from pipeline.commands.options import add_weights
+from pipeline.commands.options import add_weights, local
 from pipeline.data import storage
 from pipeline.data.crops import cut_out
 from pipeline.data.storage import DataError
@@ -155,7 +155,7 @@ def finder_difference(finder: PeopleFinder, path: Path) -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command is told."""
-    parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="to write")
+    parser.add_argument("--onnx", type=local, required=True, metavar="FILE", help="to write")
     add_weights(parser)
 
 

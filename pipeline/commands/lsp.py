@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.commands.options import add_weights
+from pipeline.commands.options import add_weights, local
 from pipeline.data import storage
 from pipeline.evaluation import protocol, results
 from pipeline.networks.estimator import CropEstimator
@@ -22,7 +22,7 @@ FIRST = 1000  # of the test part
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command is told."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="with images/ and joints.mat")
+    parser.add_argument("folder", type=local, metavar="FOLDER", help="with images/ and joints.mat")
     add_weights(parser)
 
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from pipeline.commands import boxes, coco, film, joints
 from pipeline.commands.gathering import OVERLAYS, File, gathered, of_other_kinds
-from pipeline.commands.options import add_weights
+from pipeline.commands.options import add_weights, local
 from pipeline.drawing.overlay import draw_people
 from pipeline.errors import PipelineError
 from pipeline.files import written_whole
@@ -122,12 +122,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command is told."""
     parser.add_argument(
         "paths",
-        type=Path,
+        type=local,
         nargs="+",
         metavar="PATH",
         help="a photograph, a film or a folder of them",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the results")
+    parser.add_argument(
+        "--out", type=local, required=True, metavar="FOLDER", help="for the results"
+    )
     box = parser.add_mutually_exclusive_group()
     box.add_argument(
         "--box",
@@ -138,7 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     box.add_argument(
         "--boxes",
-        type=Path,
+        type=local,
         metavar="CSV",
         help="columns image, x, y, width, height, a row a person; in photographs that it does not"
         " name people are looked for",

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 import numpy as np
@@ -82,6 +82,45 @@ class Photograph(BaseModel, extra="forbid"):
             return photograph
 
 
+class Place(BaseModel):
+    """A box, px, tight around a person's joints."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Joint(BaseModel):
+    """Where a joint was found, px; as of `photographs.people.Joint`."""
+
+    name: str
+    x: float
+    y: float
+    score: float
+    hidden: bool
+    outside: bool
+
+
+class Someone(BaseModel):
+    """A person in a photograph; as of `photographs.people.Person`."""
+
+    box: Place
+    box_given: bool
+    score: float
+    joints: list[Joint]
+
+
+class Answer(BaseModel):
+    """What is said of a photograph: its size, px, and its people, or the error alone."""
+
+    format: int | None = None
+    width: int | None = None
+    height: int | None = None
+    people: list[Someone] | None = None
+    error: str | None = None
+
+
 class PoseModel(PythonModel):
     """Answers each photograph with its people, or with one sentence on why not."""
 
@@ -98,9 +137,10 @@ class PoseModel(PythonModel):
             scoring_server.invocations = refusing(scoring_server.invocations)
 
     # MLflow checks requests by the hint of model_input, and wants no other parameter then.
-    def predict(self, model_input: list[Photograph]) -> list[dict]:  # type: ignore[override]
-        """What `people.described` says of each photograph, or {"error": ...}."""
-        return [self._answer(each) for each in model_input]
+    def predict(self, model_input: list[Photograph]) -> list[Answer]:  # type: ignore[override]
+        """What `people.described` says of each photograph, or {"error": ...}: answers as plain
+        values, which MLflow's server can send."""
+        return [cast(Answer, self._answer(each)) for each in model_input]
 
     def _answer(self, photograph: Photograph) -> dict:
         if photograph.wrong:

@@ -12,6 +12,7 @@ from pipeline.drawing.palette import FAINT, INK, LINES
 from pipeline.drawing.style import DPI, grid, plain
 
 PANELS = (
+    ("Validation", {"val/pck_0.2/mean": "PCK@0.2", "val/pckh_0.5/mean": "PCKh@0.5"}),
     ("Generator: reconstruction loss", {"train/reconstruction": "reconstruction"}),
     (
         "Generator: adversarial terms",
@@ -37,11 +38,12 @@ PANELS = (
         },
     ),
     ("Gradient norm: adversarial over reconstruction", {"train/gradient_ratio": "ratio"}),
-    ("Validation", {"val/pck_0.2/mean": "PCK@0.2", "val/pckh_0.5/mean": "PCKh@0.5"}),
     ("Learning rate of the generator", {"train/learning_rate": "learning rate"}),
     ("Speed, photographs a second", {"train/images_per_second": "photographs a second"}),
 )
 SHARES = ("Pose discriminator P", "Confidence discriminator C", "Validation")  # panels from 0 to 1
+PANEL = 4.6, 3.1  # inches, for whoever reads it on a telephone
+FAINT_AND_STRONG = "faint: as logged; strong: running mean of a long series"
 
 
 def learning_curves(table: pd.DataFrame) -> Figure:
@@ -51,35 +53,51 @@ def learning_curves(table: pd.DataFrame) -> Figure:
     table: one row a step, column `step`, other columns named as the metrics, NaN where not
     measured.
     """
-    panels = []
+    panels = _panels(table)
+    columns = max(1, min(2, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    width, height = PANEL
+    figure, axes = grid(rows, columns, (width * columns, height * rows + 0.2))
+    for axis, (title, series) in zip(axes.flat, panels.items(), strict=False):
+        _panel(axis, title, series, table["step"].max())
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    figure.supxlabel(f"step ({FAINT_AND_STRONG})", fontsize=8, color=INK)
+    return figure
+
+
+def learning_panels(table: pd.DataFrame) -> dict[str, Figure]:
+    """The panels of `learning_curves` as figures of their own, by their titles."""
+    figures = {}
+    for title, series in _panels(table).items():
+        figures[title], axes = grid(1, 1, PANEL)
+        _panel(axes[0, 0], title, series, table["step"].max())
+        axes[0, 0].set_title("", loc="left")  # who shows it says it
+        axes[0, 0].set_xlabel("step", fontsize=9, color=INK)
+    return figures
+
+
+def _panels(table: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """By title: what a panel draws, steps and values by label. Panels of nothing are left out."""
+    panels = {}
     for title, names in PANELS:
         series = {
             label: table[["step", name]].dropna() for name, label in names.items() if name in table
         }
-        series = {label: points for label, points in series.items() if len(points)}
-        if series:
-            panels.append((title, series))
-    columns = max(1, min(3 if len(panels) in (3, 5, 6) else 4, len(panels)))
-    rows = max(1, math.ceil(len(panels) / columns))
-    figure, axes = grid(rows, columns, (3.5 * columns, 2.6 * rows + 0.2))
-    last = float(table["step"].max()) if len(table) else 1.0
-    for index, axis in enumerate(axes.flat):
-        if index >= len(panels):
-            axis.set_visible(False)
-            continue
-        title, series = panels[index]
-        for (label, points), colour in zip(series.items(), LINES, strict=False):
-            _series(axis, points.to_numpy(float), label, colour)
-        plain(axis, title)
-        axis.set_xlim(0, 1.02 * last or 1.0)
-        if title in SHARES:
-            axis.set_ylim(0, 1)
-        if len(series) > 1:
-            axis.legend(fontsize=7, frameon=False, labelcolor=INK)
-    figure.supxlabel(
-        "step (faint: as logged; strong: running mean of a long series)", fontsize=8, color=INK
-    )
-    return figure
+        if series := {label: points for label, points in series.items() if len(points)}:
+            panels[title] = series
+    return panels
+
+
+def _panel(axis: Axes, title: str, series: dict[str, pd.DataFrame], last: float) -> None:
+    """From 0 on, so that small changes look small; shares up to 1."""
+    for (label, points), colour in zip(series.items(), LINES, strict=False):
+        _series(axis, points.to_numpy(float), label, colour)
+    plain(axis, title, 10)
+    axis.set_xlim(0, 1.02 * last)
+    axis.set_ylim(0, 1 if title in SHARES else None)
+    if len(series) > 1:
+        axis.legend(fontsize=9, frameon=False, labelcolor=INK)
 
 
 def pck_curves(
@@ -92,7 +110,7 @@ def pck_curves(
     table: column `threshold` (share of the reference length), then one a joint group, shares in [0,
     1].
     """
-    figure = Figure(figsize=(6.4, 4.2), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(5.2, 4.2), dpi=DPI, layout="constrained")
     axis = figure.subplots()
     groups = [name for name in table.columns if name != "threshold"]
     thresholds = table["threshold"].to_numpy(float)
@@ -124,31 +142,32 @@ def pck_curves(
     plain(axis, title, 11)
     axis.set_xlim(thresholds[0], thresholds[-1])
     axis.set_ylim(0, 1)
-    axis.set_xlabel(f"threshold, share of the reference ({reference})", fontsize=9, color=INK)
+    said = f"threshold, share of the reference\n({reference})"
+    axis.set_xlabel(said, fontsize=9, color=INK)
     axis.set_ylabel("PCK, share of the joints", fontsize=9, color=INK)
     return figure
 
 
-def reliability(table: pd.DataFrame) -> Figure:
-    """Draw how often people who were found with some score are there: the share over the score.
+def reliability(table: pd.DataFrame, what: str = "person", being: str = "there") -> Figure:
+    """Draw how often what was found with some score is right: the share over the score.
 
-    table: as of `judging.protocol.reliability`, a row a tenth of the scores: candidates, score and
-    right.
+    table: as of `metrics.reliability`, a row a tenth of the scores: candidates, score and right.
+    what: was found; being: what it then is.
     """
-    figure, axes = grid(1, 1, (4.4, 4.0))
+    figure, axes = grid(1, 1, (4.6, 4.2))
     axis = axes[0, 0]
-    plain(axis, "People found: how often a score is right", 10)
+    plain(axis, "", 10)
     axis.plot([0, 1], [0, 1], color=FAINT, lw=1.5, zorder=1)
     size = 20 + 180 * table["candidates"] / max(table["candidates"].max(), 1)
     axis.plot(table["score"], table["right"], color=LINES[0], lw=1.5, zorder=2)
     axis.scatter(table["score"], table["right"], s=size, color=LINES[0], zorder=3)
     for count, score, right in table[["candidates", "score", "right"]].itertuples(index=False):
         axis.annotate(
-            f"{count:,.0f}", (score, right), (7, -12), textcoords="offset points", fontsize=7
+            f"{count:,.0f}", (score, right), (7, -12), textcoords="offset points", fontsize=8
         )
     axis.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal")  # dots at the ends are whole
-    axis.set_xlabel("score of a person (beside a dot: how many)", fontsize=8, color=INK)
-    axis.set_ylabel("share of them who are there", fontsize=8, color=INK)
+    axis.set_xlabel(f"score of a {what} (beside a dot: how many)", fontsize=9, color=INK)
+    axis.set_ylabel(f"share of them that are {being}", fontsize=9, color=INK)
     return figure
 
 

@@ -11,11 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
 from pipeline.drawing.palette import FAINT, INK, LINES, SIDE_COLOURS
-from pipeline.drawing.style import grid, legend
+from pipeline.drawing.style import DPI, grid, legend
 from pipeline.skeleton import EDGES, JOINTS, SIDES
 
 SIDE_NAMES = {"right": "the person's right", "left": "the person's left", "trunk": "trunk and head"}
 HEAT = "inferno"
+ALONE = 2.6  # inches, a photograph by itself
 
 
 def skeletons(
@@ -54,23 +55,37 @@ def skeletons(
     return figure
 
 
+def skeleton(
+    image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, annotated: np.ndarray
+) -> Figure:
+    """One photograph of `skeletons` by itself, to its edges."""
+    figure = Figure(figsize=(ALONE, ALONE), dpi=DPI)
+    axis = figure.add_axes((0, 0, 1, 1))
+    _photograph(axis, image)
+    _skeleton(axis, predicted)
+    _annotation(axis, truth, annotated)
+    return figure
+
+
 def heatmaps(
     images: np.ndarray,
+    joints: np.ndarray,
     pose: np.ndarray,
     occlusion: np.ndarray | None,
     truth: np.ndarray | None = None,
     verdicts: dict[str, np.ndarray] | None = None,
 ) -> Figure:
-    """Draw photographs with the heatmaps' peaks, the merged pose heatmaps and the merged occlusion
-    heatmaps.
+    """Draw photographs with the joints that were found, the merged pose heatmaps and the merged
+    occlusion heatmaps.
 
-    images: (N, S, S, 3) uint8. pose, occlusion: (N, 14, h, h) in [0, 1]; occlusion None (a
+    images: (N, S, S, 3) uint8. joints: (N, 14, 2), px of the images, as they were decoded from the
+    heatmaps; NaN is not drawn. pose, occlusion: (N, 14, h, h) in [0, 1]; occlusion None (a
     generator without that task) leaves its column out. truth: (N, 14, 2), pixels of the image, NaN
     where not annotated. verdicts: probabilities (N, 14) that a discriminator gives each joint, by
     what it says; a column more where there are some.
     """
     maps = 2 if occlusion is None else 3
-    columns = ["Peaks", "Pose heatmaps", "Occlusion heatmaps"][:maps] + ["Discriminators"] * bool(
+    columns = ["Joints", "Pose heatmaps", "Occlusion heatmaps"][:maps] + ["Discriminators"] * bool(
         verdicts
     )
     cell = 2.3
@@ -83,9 +98,8 @@ def heatmaps(
         _photograph(row[0], image)
         if truth is not None:
             _annotation(row[0], truth[index], np.isfinite(truth[index]).all(-1))
-        peaks = _peaks(pose[index], image.shape[0])
         row[0].scatter(
-            *peaks.T,
+            *joints[index].T,
             s=22,
             c=[SIDE_COLOURS[side] for side in SIDES],
             edgecolors="black",
@@ -117,7 +131,7 @@ def heatmaps(
             color=colour,
             mec="black",
             mew=0.6,
-            label=f"peak, {side}",
+            label=f"joint, {side}",
         )
         for side, colour in SIDE_COLOURS.items()
     ]
@@ -169,14 +183,6 @@ def _annotation_handle() -> Line2D:
         path_effects=outline,
         label="annotated",
     )
-
-
-def _peaks(maps: np.ndarray, side: int) -> np.ndarray:
-    """Peaks (14, 2) of maps (14, h, h): x and y in px of an image `side` wide; NaN where empty."""
-    height, width = maps.shape[1:]
-    rows, columns = np.divmod(maps.reshape(len(maps), -1).argmax(1), width)
-    peaks = (np.stack([columns, rows], 1) + 0.5) * side / np.array([width, height]) - 0.5
-    return np.where(maps.max((1, 2))[:, None] > 0, peaks, np.nan)
 
 
 def _verdicts(axis: Axes, verdicts: dict[str, np.ndarray], last: bool) -> None:

@@ -7,6 +7,7 @@ nor do photographs whose reference is not.
 """
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import mannwhitneyu
 
@@ -25,6 +26,8 @@ def head_size(target: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 MEASURES = {"pck_0.2": (torso_size, 0.2), "pckh_0.5": (head_size, 0.5)}
 """What is reported: the reference length, and the threshold."""
+
+TENTHS = 10  # of the scores, within which they are compared with the share that is right
 
 
 def _segment(target: np.ndarray, valid: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -95,6 +98,17 @@ def auc(higher: np.ndarray, lower: np.ndarray) -> float:
     if not len(higher) or not len(lower):
         return float("nan")
     return float(mannwhitneyu(higher, lower).statistic / (len(higher) * len(lower)))
+
+
+def reliability(scores: np.ndarray, right: np.ndarray) -> pd.DataFrame:
+    """Of the candidates in each tenth of the scores (M,), in [0, 1]: how many, their mean score,
+    the share that is right (M,)."""
+    tenth = np.minimum((scores * TENTHS).astype(int), TENTHS - 1)
+    table = pd.DataFrame({"tenth": tenth, "score": scores, "right": right})
+    rows = table.groupby("tenth").agg(
+        candidates=("score", "size"), score=("score", "mean"), right=("right", "mean")
+    )
+    return rows.astype(float).reset_index(drop=True).round(6)
 
 
 def by_group(per_joint: np.ndarray) -> dict[str, float]:

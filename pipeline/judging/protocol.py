@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pipeline.data.crops import Each, one_by_one
+from pipeline.evaluation.metrics import reliability
 from pipeline.judging.observation import Observed, boxes_of, observe
 from pipeline.mosaics.album import Album
 from pipeline.mosaics.measures import at_score, ranked
@@ -19,8 +19,6 @@ from pipeline.mosaics.protocol import (
     shares,
 )
 from pipeline.photographs.estimator import Candidates, PoseEstimator
-
-BINS = 10  # of the reliability curve
 
 
 def in_mosaics(estimator: PoseEstimator, album: Album, each: Each = one_by_one) -> Observed:
@@ -45,20 +43,9 @@ def measure(
     return {
         "mosaics": {"scenes": SCENES} | shares(matches) | told,
         "photographs": in_photographs(boxes_of(found), album),
-        "reliability": reliability(observed).to_dict("records"),
+        "reliability": reliability(observed.scores, observed.right).to_dict("records"),
         "outside": outside(observed, estimator.judgement.outside),
     }
-
-
-def reliability(observed: Observed) -> pd.DataFrame:
-    """Of the candidates in each tenth of the scores: how many, their mean score, the share that is
-    right."""
-    tenth = np.minimum((observed.scores * BINS).astype(int), BINS - 1)
-    table = pd.DataFrame({"tenth": tenth, "score": observed.scores, "right": observed.right})
-    rows = table.groupby("tenth").agg(
-        candidates=("score", "size"), score=("score", "mean"), right=("right", "mean")
-    )
-    return rows.astype(float).reset_index(drop=True).round(6)
 
 
 def outside(observed: Observed, threshold: float) -> dict[str, float]:

@@ -13,13 +13,10 @@ from typing import Any
 
 from pipeline.paths import main_root
 from pipeline.processes import alone
-from pipeline.tracking.delivery import METRICS_A_CALL, Delivery, better
+from pipeline.tracking.delivery import METRICS_A_CALL, VERSIONS, Delivery, better, link
+from pipeline.tracking.pages import PREFIX, VIEW
 from pipeline.tracking.recording import resend
 from pipeline.tracking.store import (
-    COLUMNS,
-    FINDER,
-    GENERATOR,
-    PREFIX,
     Store,
     TrackingError,
     open_at,
@@ -29,7 +26,6 @@ from pipeline.tracking.store import (
 )
 
 FROM = "copied.from"  # a tag: the id in the old store
-VERSIONS = "mlflow.modelVersions"  # a model's tag, in which each store notes its own
 # MLflow's own: there is nothing that waits for this.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 
@@ -74,8 +70,10 @@ class Copying:
         condition = f"name LIKE '{PREFIX}%'"
         try:
             for each in _pages(self._source.search_experiments, filter_string=condition):
-                network = FINDER if each.name.endswith(f"-{FINDER}") else GENERATOR
-                target = open_at(self._uri, each.name, COLUMNS[network])
+                target = open_at(self._uri, each.name)
+                for tag, value in each.tags.items():
+                    if tag.startswith(f"{VIEW}-"):  # of a sweep
+                        target.client.set_experiment_tag(target.experiment, tag, value)
                 for run in _pages(
                     self._source.search_runs,
                     experiment_ids=[each.experiment_id],
@@ -164,6 +162,9 @@ class Copying:
             client.log_model_artifacts(new.model_id, folder)
         client.log_outputs(copy.info.run_id, [LoggedModelOutput(new.model_id, output.step)])
         client.finalize_logged_model(new.model_id, "READY")
+        own = [_of_model(each, new.model_id) for each in old.metrics or ()]
+        if own:
+            client.log_batch(copy.info.run_id, metrics=own)
         self._models[old.model_id] = new.model_id
         self.counts["models copied"] += 1
 
@@ -213,9 +214,10 @@ class Copying:
         known = client.search_model_versions(f"name = '{version.name}' and run_id = '{run_id}'")
         for each in known:
             if _model_id(each) == model_id:
+                link(client, model_id, each)
                 return each
         self.counts["versions registered"] += 1
-        return client.create_model_version(
+        new = client.create_model_version(
             version.name,
             f"models:/{model_id}",
             run_id,
@@ -223,6 +225,8 @@ class Copying:
             description=version.description,
             model_id=model_id,
         )
+        link(client, model_id, new)
+        return new
 
 
 def _pages(search: Callable[..., Any], *words: Any, **named: Any) -> Iterator[Any]:
@@ -257,6 +261,14 @@ def _whole(copy: Any, run: Any) -> bool:
         == {k: repr(v) for k, v in run.data.metrics.items()}
         and set(run.data.tags) <= set(copy.data.tags)
     )
+
+
+def _of_model(metric: Any, model_id: str) -> Any:
+    """A model's measure as that of its copy."""
+    from mlflow.entities import Metric
+
+    data = metric.dataset_name, metric.dataset_digest
+    return Metric(metric.key, metric.value, metric.timestamp, metric.step, model_id, *data)
 
 
 def _point(metric: Any) -> tuple[int, int, str]:

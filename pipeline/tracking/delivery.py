@@ -1,5 +1,6 @@
 """The messages of a run, as the store is given them. Each may be given twice: it is there once."""
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipeline.tracking import pages
 from pipeline.tracking.outbox import Message, Refused
 from pipeline.tracking.store import Store, alone
 
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
 Row = tuple[int, int, Mapping[str, float]]  # step, time in ms, values by name
+VERSIONS = "mlflow.modelVersions"  # a model's tag, by MLflow's name
+NO_STEP = -1  # else a model takes over whatever its run measured at step 0, the machine's load
 FINAL = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}  # no use to ask again
 
 
@@ -64,14 +68,34 @@ class Delivery:
 
     def points(self, rows: Sequence[Row]) -> None:
         """Points of curves, each step of a curve once, also where it was computed anew after a
-        stop."""
-        names = {name for _, _, row in rows for name in row}
+        stop; and those of the headlines among them."""
+        live = [(s, t, pages.headlines(row, pages.LIVE) | dict(row)) for s, t, row in rows]
+        names = {name for _, _, row in live for name in row}
         known = {name: {step for step, _ in self._curve(name)} for name in names}
-        self._add(rows, lambda name, step, _: step in known[name])
+        self._add(live, lambda name, step, _: step in known[name])
+        self._final_headlines(rows)
 
     def measures(self, rows: Sequence[Row]) -> None:
         """Values that may be measured anew: the last one counts."""
-        self._add(rows, lambda name, step, value: (step, value) in self._curve(name))
+        self._add(rows, self._has)
+        self._final_headlines(rows)
+
+    def expected(self, names: Iterable[str]) -> None:
+        """Metrics that nobody has measured yet, before all others: no numbers.
+
+        MLflow compares runs by the metric that a store was told of first.
+        """
+        from mlflow.entities import Metric
+
+        unmeasured = [Metric(name, math.nan, 0, 0) for name in names]
+        self.store.client.log_batch(self.run_id, metrics=unmeasured)
+
+    def _final_headlines(self, rows: Sequence[Row]) -> None:
+        final = [(step, time, pages.headlines(row, pages.FINAL)) for step, time, row in rows]
+        self._add(final, self._has)
+
+    def _has(self, name: str, step: int, value: float) -> bool:
+        return (step, value) in self._curve(name)
 
     def _add(self, rows: Sequence[Row], there: Callable[[str, int, float], bool]) -> None:
         from mlflow.entities import Metric
@@ -148,43 +172,52 @@ class Delivery:
         example: object,
         packages: Iterable[str],
         registered: Mapping[str, Any],
+        params: Mapping[str, str] | None = None,
     ) -> None:
         """An MLflow model, once a run, and the newest version under a name.
 
         code: a file of this package, whose copy is `package`; artifacts: files by the names that
         the code knows them by; packages: whose installed versions it will ask for; registered: see
-        `_register`.
+        `_register`; params: what made it, by dotted names.
         """
         import mlflow
 
-        client = self.store.client
-        outputs = client.get_run(self.run_id).outputs
-        known = [each.model_id for each in outputs.model_outputs] if outputs else []
-        # What was cut short in between is there too, without its files.
-        whole = [each for each in known if client.get_logged_model(each).status == "READY"]
-        if whole:
-            address = f"models:/{whole[0]}"
+        if whole := self._models():
+            model_id = whole[0].model_id
         else:
             # A model's home follows the store that is set, its experiment the one it is made in.
             mlflow.set_tracking_uri(self.store.uri)
-            empty = client.create_logged_model(
-                self.store.experiment, name="generator", source_run_id=self.run_id
+            empty = self.store.client.create_logged_model(
+                self.store.experiment,
+                name="generator",
+                source_run_id=self.run_id,
+                params=dict(params or {}),
+                model_type="pose estimation",
             )
-            address = mlflow.models.Model.log(
+            model_id = empty.model_id
+            mlflow.models.Model.log(
                 None,
                 mlflow.pyfunc,
                 name="generator",
-                model_id=empty.model_id,
+                model_id=model_id,
                 run_id=self.run_id,
+                step=NO_STEP,
                 python_model=str(self.files / package / code),
                 code_paths=[str(self.files / package)],
                 artifacts={name: str(self.files / file) for name, file in artifacts.items()},
                 input_example=example,
                 pip_requirements=[f"{name}=={version(name)}" for name in packages],
-            ).model_uri
-        self._register(address, **registered)
+            )
+        self._register(model_id, **registered)
 
-    def _register(self, model: str, name: str, score: float, protocol: str) -> None:
+    def _models(self) -> list[Any]:
+        """The run's models that are whole: what was cut short is there too, without its files."""
+        client = self.store.client
+        outputs = client.get_run(self.run_id).outputs
+        known = [client.get_logged_model(each.model_id) for each in outputs.model_outputs or ()]
+        return [each for each in known if each.status == "READY"]
+
+    def _register(self, model_id: str, name: str, score: float, protocol: str) -> None:
         """Make the model the newest version under a name, and its champion where it beats the
         present one.
 
@@ -200,10 +233,13 @@ class Delivery:
                 client.create_registered_model(name)
             versions = client.search_model_versions(f"name = '{name}' and run_id = '{self.run_id}'")
             if versions:
+                link(client, model_id, versions[0])
                 return
+            source = f"models:/{model_id}"
             new = client.create_model_version(
-                name, model, self.run_id, tags=tags, model_id=model.removeprefix("models:/")
+                name, source, self.run_id, tags=tags, model_id=model_id
             )
+            link(client, model_id, new)
             aliases = client.get_registered_model(name).aliases
             if "champion" in aliases:
                 present = client.get_model_version(name, aliases["champion"])
@@ -211,9 +247,64 @@ class Delivery:
                     return
             client.set_registered_model_alias(name, "champion", new.version)
 
+    def card(
+        self, about: str, card: str, step: int, time: int, results: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """What the run's model and its version say of themselves, and its measures; nothing where
+        it has none yet.
+
+        about: of all versions, in Markdown, where nobody wrote anything; card: of this one; step,
+        time (ms): of the measures; results: `data` and `digest`, the photographs, `context`, what
+        for, and `metrics`, their values by name.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
+
+        models, client = self._models(), self.store.client
+        if not models:
+            return
+        inputs = client.get_run(self.run_id).inputs
+        known = {(each.dataset.name, each.dataset.digest) for each in inputs.dataset_inputs}
+        for model in models:
+            measured = {(each.key, each.value, each.dataset_digest) for each in model.metrics or ()}
+            metrics = []
+            for each in results:
+                data, digest = each["data"], each["digest"]
+                if (data, digest) not in known:
+                    used = Dataset(data, digest, "dvc", each["source"])
+                    tag = InputTag("mlflow.data.context", each["context"])
+                    client.log_inputs(self.run_id, [DatasetInput(used, [tag])])
+                    known.add((data, digest))
+                metrics += [
+                    Metric(name, value, time, step, model.model_id, data, digest)
+                    for name, value in each["metrics"].items()
+                    if (name, value, digest) not in measured
+                ]
+            client.log_batch(self.run_id, metrics=metrics)
+            client.set_logged_model_tags(model.model_id, {pages.NOTE: card})
+        self._final_headlines([(step, time, each["metrics"]) for each in results])
+        for each in client.search_model_versions(f"run_id = '{self.run_id}'"):
+            client.update_model_version(each.name, each.version, card)
+            if not client.get_registered_model(each.name).description:
+                client.update_registered_model(each.name, about)
+
+    def sweep(self, name: str) -> None:
+        """A view of the sweep that the run is one of, beside that of all runs."""
+        tag, view = pages.sweep_view(self.store.name, name)
+        place = self.store.experiment
+        if tag not in self.store.client.get_experiment(place).tags:
+            self.store.client.set_experiment_tag(place, tag, view)
+
     def end(self, status: str, time: int) -> None:
         """The final status, FINISHED, FAILED or KILLED, at a time in ms."""
         self.store.client.set_terminated(self.run_id, status, time)
+
+
+def link(client: Any, model_id: str, version: Any) -> None:
+    """Let a model's page name its version, as `mlflow.register_model` and MLflow's server do."""
+    known = json.loads(client.get_logged_model(model_id).tags.get(VERSIONS, "[]"))
+    own = {"name": version.name, "version": str(version.version)}
+    if own not in [each | {"version": str(each["version"])} for each in known]:
+        client.set_logged_model_tags(model_id, {VERSIONS: json.dumps([*known, own])})
 
 
 def better(new: Mapping[str, str], champion: Mapping[str, str]) -> bool:

@@ -16,12 +16,13 @@ from pipeline.drawing import people as figures
 from pipeline.drawing.style import pixels
 from pipeline.evaluation.metrics import MEASURES
 from pipeline.evaluation.protocol import Evaluation, cover
-from pipeline.geometry import invert, transform
+from pipeline.geometry import Geometry, invert, transform
 from pipeline.networks import heatmaps
-from pipeline.networks.estimator import CropEstimator
+from pipeline.networks.estimator import CropEstimator, decode
 from pipeline.networks.layers import normalise
 from pipeline.settings import Settings
-from pipeline.tracking import report
+from pipeline.tracking import pages, report
+from pipeline.tracking.provenance import origin
 from pipeline.tracking.run import Run
 from pipeline.training.batches import Photographs
 from pipeline.training.state import TrainingState
@@ -31,7 +32,8 @@ ROWS = 5  # photographs with their heatmaps
 FOLLOWED = (
     3  # photographs in the picture of a step, which MLflow shows at 256 px until it is clicked
 )
-DATA = {"lspet": "LSPet", "figures": "drawn people"}
+FEW = 6  # photographs of a gallery in the report, twice as many of the worst
+WORST = {"lspet": ": often the sides are exchanged, or the annotation is of someone else"}
 
 
 @torch.inference_mode()
@@ -54,18 +56,18 @@ def log(
     # photographs.
     indices, joints = evaluation.indices[even[:ROWS]], evaluation.truth.shape[1]
     covered = cover(crops, indices)
-    pose, *occlusion = (
-        each.cpu().numpy()
-        for each in estimator.heatmaps(covered.images.to(estimator.device)).split(joints, dim=1)
-    )
+    maps = estimator.heatmaps(covered.images.to(estimator.device))
+    pose, *occlusion = (each.cpu().numpy() for each in maps.split(joints, dim=1))
     images = _pixels(covered.images)
     hidden = occlusion[0] if occlusion else np.zeros_like(pose)
-    found = figures.heatmaps(images, pose, hidden, covered.points.numpy())
+    places = decoded(maps, crops.geometry)
+    found = figures.heatmaps(images, places, pose, hidden, covered.points.numpy())
     run.figure(found, f"pictures/{part}_heatmaps.png")
     x, y = (torch.from_numpy(factor[indices]).float() for factor in (targets.x, targets.y))
     true_pose = heatmaps.expand(x, y)
     true_occlusion = true_pose * covered.occluded[..., None, None]
-    true = figures.heatmaps(images, true_pose.numpy(), true_occlusion.numpy())
+    places = decoded(true_pose, crops.geometry)
+    true = figures.heatmaps(images, places, true_pose.numpy(), true_occlusion.numpy())
     run.figure(true, f"pictures/{part}_targets.png")
 
 
@@ -100,6 +102,7 @@ def progress(
         pose, *occlusion = (each.cpu().numpy() for each in maps.split(truth.shape[1], dim=1))
         drawn = figures.heatmaps(
             shown,
+            decoded(maps, crops.geometry),
             pose,
             occlusion[0] if occlusion else None,
             truth,
@@ -110,7 +113,15 @@ def progress(
     return show
 
 
+def decoded(maps: torch.Tensor, geometry: Geometry) -> np.ndarray:
+    """The joints (B, 14, 2), px of the input, that users get of maps (B, T 14, h, h); NaN of empty
+    maps."""
+    places, scores, _ = (each.cpu().numpy() for each in decode(maps, geometry, geometry.reach))
+    return np.where(scores[..., None] > 0, places, np.nan)
+
+
 def page(
+    run: Run,
     part: str,
     settings: Mapping[str, Any],
     measured: Mapping[str, Any],
@@ -118,44 +129,80 @@ def page(
     evaluation: Evaluation,
     crops: Crops,
 ) -> str:
-    """The page about weights that the groups `settings` made, as of `pipeline.tracking.report`."""
-    order = ranking(evaluation)
-    middle = max(0, (len(order) - SHOWN) // 2)
-    worst = (
-        f"The {SHOWN} worst: often the sides are exchanged, or the annotation is of someone else"
-    )
+    """The page about weights that the groups `settings` made, and that `run` is about, as of
+    `pipeline.tracking.report`."""
+    order, data = ranking(evaluation), settings["data"]["name"]
+    middle = max(0, (len(order) - FEW) // 2)
     galleries = {
-        f"The {SHOWN} best": order[:SHOWN],
-        f"{SHOWN} in the middle": order[middle : middle + SHOWN],
-        worst: order[::-1][:SHOWN],
+        "The best": order[:FEW],
+        "In the middle": order[middle : middle + FEW],
+        f"The worst{WORST.get(data, '')}": order[::-1][: 2 * FEW],
     }
     titles = {
         "pck_0.2": ("PCK over its threshold, in torsos", "torso, left shoulder to right hip"),
         "pckh_0.5": ("PCKh over its threshold, in heads", "head, neck to head top"),
     }
-    drawn = [
-        report.picture(charts.pck_curves(curves[name], reference=reference), caption)
+    found = [
+        report.picture(charts.pck_curves(curves[name], "", reference), caption)
         for name, (caption, reference) in titles.items()
     ]
-    if tenths := measured["people"]["reliability"]:
-        figure = charts.reliability(pd.DataFrame(tenths))
-        drawn.append(report.picture(figure, "What a person's score is worth, in mosaics"))
+    course = []
     if paths.LEARNING_CURVE.is_file():
-        figure = charts.learning_curves(pd.read_csv(paths.LEARNING_CURVE))
-        drawn.append(report.picture(figure, "The training's course", wide=True))
+        panels = charts.learning_panels(pd.read_csv(paths.LEARNING_CURVE))
+        course = [report.picture(figure, title) for title, figure in panels.items()]
     name, (_, threshold) = next(iter(MEASURES.items()))
     distance = evaluation.distances["all", name]
     return report.page(
-        title=f"Adversarial PoseNet: {DATA[settings['data']['name']]}, {part} part",
-        about=f"{len(evaluation.indices):,} photographs. {report.training(settings)}",
+        report.Head(
+            title=f"Adversarial PoseNet: {pages.shown(data)}, {part} part",
+            about=f"{len(evaluation.indices):,} photographs. {report.training(settings)}",
+            source=run.source,
+            measured_at=origin()["git.commit"],
+            others=report.OTHERS if data == "lspet" else (),
+        ),
         measured=measured,
         by_count=report.by_annotated(distance, evaluation.annotated, threshold),
-        curves=drawn,
-        galleries=[
-            report.picture(skeletons(which, evaluation, crops), caption, "jpeg", wide=True)
+        galleries={
+            caption: [photograph(at, evaluation, crops) for at in which]
             for caption, which in galleries.items()
-        ],
+        },
+        scores=scores(measured),
+        found=found,
+        course=course,
     )
+
+
+def scores(measured: Mapping[str, Any]) -> list[report.Picture]:
+    """How often people's scores are right, and joints'."""
+    kinds = {
+        "People, in mosaics": (measured["people"]["reliability"], ()),
+        "Joints, in the person's box": (
+            measured["structure"]["scores"]["reliability"],
+            ("joint", "nearer than 0.2 torsos"),
+        ),
+    }
+    return [
+        report.picture(charts.reliability(pd.DataFrame(tenths), *names), title)
+        for title, (tenths, names) in kinds.items()
+        if tenths
+    ]
+
+
+def photograph(at: int, evaluation: Evaluation, crops: Crops) -> report.Photograph:
+    """One photograph of an evaluation, by its place there, with what was found and annotated."""
+    which = np.array([at])
+    image, truth, found = crops_of(which, evaluation, crops)
+    annotated = crops.annotated[evaluation.indices[which]]
+    figure = figures.skeleton(image[0], truth[0], found[0], annotated[0])
+    share = float(_share(evaluation.distances["all", "pck_0.2"][which])[0])
+    return report.Photograph(
+        report.picture(figure, file_name(evaluation.indices[at]), "jpeg"), share
+    )
+
+
+def file_name(index: int) -> str:
+    """Of a photograph, by its place among all crops, as in data/predictions.csv."""
+    return f"im{index + 1:05d}.jpg"
 
 
 def ranking(evaluation: Evaluation) -> np.ndarray:
@@ -168,16 +215,26 @@ def ranking(evaluation: Evaluation) -> np.ndarray:
 
 def skeletons(which: np.ndarray, evaluation: Evaluation, crops: Crops) -> Figure:
     """Skeletons in photographs, chosen by place in the evaluation, beside their annotation."""
+    images, truth, found = crops_of(which, evaluation, crops)
+    indices = evaluation.indices[which]
+    shares = _share(evaluation.distances["all", "pck_0.2"][which])
+    names = [file_name(index) for index in indices]
+    titles = [
+        name if np.isnan(share) else f"{name}: PCK {share:.2f}"
+        for name, share in zip(names, shares, strict=True)
+    ]
+    return figures.skeletons(images, truth, found, crops.annotated[indices], titles)
+
+
+def crops_of(
+    which: np.ndarray, evaluation: Evaluation, crops: Crops
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of photographs by their places in the evaluation: what the network saw (n, S, S, 3) uint8,
+    and the annotated and the found joints (n, 14, 2), px of that."""
     indices = evaluation.indices[which]
     in_crop = transform(invert(crops.affines[indices]), evaluation.predictions.points[which])
-    share = _share(evaluation.distances["all", "pck_0.2"][which])
-    return figures.skeletons(
-        crops.inputs(indices),
-        crops.input_points[indices],
-        crops.geometry.crop_to_input(in_crop),
-        crops.annotated[indices],
-        ["" if np.isnan(each) else f"PCK@0.2 {each:.2f}" for each in share],
-    )
+    found = crops.geometry.crop_to_input(in_crop)
+    return crops.inputs(indices), crops.input_points[indices], found
 
 
 def _share(distance: np.ndarray) -> np.ndarray:

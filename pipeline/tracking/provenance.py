@@ -7,12 +7,23 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import yaml
 
 from pipeline.paths import PARAMS, STAGES
 
 CODE = ("pipeline", "stages", str(PARAMS), str(STAGES))
+
+
+class Source(NamedTuple):
+    """Where a result comes from; empty where that is not known."""
+
+    commit: str = ""
+    changed: bool = False  # the code was not as committed
+    command: str = ""
+    run: str = ""  # address of its page in MLflow
+    show: str = ""  # the command that makes that page answer, where it is no server's
 
 
 def origin() -> dict[str, str]:
@@ -27,6 +38,11 @@ def origin() -> dict[str, str]:
     if experiment:  # a queued grid `--name sweep` is sweep-1, sweep-2, ...
         tags |= {"dvc.exp": experiment, "sweep": re.sub(r"-\d+$", "", experiment)}
     return tags
+
+
+def part_of_a_sweep(tags: Mapping[str, str]) -> bool:
+    """Whether a run of these tags is one of several: an experiment by itself is its own sweep."""
+    return tags.get("sweep", "") != tags.get("dvc.exp", "")
 
 
 def command() -> str:

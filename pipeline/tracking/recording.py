@@ -18,9 +18,10 @@ from filelock import Timeout
 from pipeline.files import digest
 from pipeline.paths import PARAMS
 from pipeline.settings import Settings
+from pipeline.tracking import pages
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.outbox import PATIENCE
-from pipeline.tracking.provenance import flat, origin, run_name
+from pipeline.tracking.provenance import flat, origin, part_of_a_sweep, run_name
 from pipeline.tracking.run import ABOUT, Run, now, outboxes
 from pipeline.tracking.store import (
     GENERATOR,
@@ -179,7 +180,10 @@ def _training(store: Store, outbox: str, name: str, tags: Mapping[str, str], res
         for key, value in ({"complete": "false"} | tags).items():
             store.client.set_tag(run_id, key, value)
         return run_id
-    return _create(store, name, tags | ({"resumed": "true"} if resumed else {})).run_id
+    run = _create(store, name, tags | ({"resumed": "true"} if resumed else {}))
+    if part_of_a_sweep(tags):
+        run.sweep(tags["sweep"])
+    return run.run_id
 
 
 def _left(store: Store, fingerprint: str | None, resumed: bool) -> Any:
@@ -204,4 +208,6 @@ def _create(store: Store, name: str, tags: Mapping[str, str]) -> Delivery:
         said["mlflow.user"] = getpass.getuser()
     said |= {"complete": "false"} | dict(tags)
     made = store.client.create_run(store.experiment, tags=said, run_name=name)
-    return Delivery(lambda: (store, made.info.run_id), outboxes())
+    run = Delivery(lambda: (store, made.info.run_id), outboxes())
+    run.expected([pages.HEADLINES[pages.network_of(store.name)]])
+    return run

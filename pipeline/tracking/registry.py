@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline import paths
+from pipeline.data.storage import SUMS
+from pipeline.evaluation.results import headline
 from pipeline.figures import drawn_people
 from pipeline.networks.estimator import CropEstimator
-from pipeline.tracking import report
-from pipeline.tracking.run import Run
-from pipeline.tracking.store import PREFIX
+from pipeline.tracking import pages, report
+from pipeline.tracking.provenance import flat
+from pipeline.tracking.run import Run, named
 
 SERVING = Path(__file__).parents[1] / "commands" / "serving.py"
 PACKAGES = (  # that a served model needs
@@ -33,23 +35,44 @@ def keep(
 
     settings: the groups in the weights; measured: metrics/validation.json; originals: of all crops.
     """
+    data = settings["data"]["name"]
     beside = {"finder": paths.FINDER, "judgement": paths.JUDGEMENT}
     files = {"weights": weights} | {k: weights.with_name(v.name) for k, v in beside.items()}
     registered = {
-        "name": f"{PREFIX}{settings['data']['name']}",
+        "name": pages.experiment(data, pages.GENERATOR),
         "score": measured["pck_0.2"]["mean"] or 0.0,
         "protocol": _protocol(settings, originals),
     }
-    run.model(SERVING, files, [{"image": _example()}], PACKAGES, registered)
+    params = {name: str(value) for name, value in flat(settings)}
+    run.model(SERVING, files, [{"image": _example()}], PACKAGES, registered, params)
 
 
 def describe(
     run: Run, estimator: CropEstimator, split: pd.DataFrame, results: Mapping[str, Any]
 ) -> None:
-    """Describe the run in Markdown: data, model, the results by part, and how to repeat it."""
+    """Describe the run in Markdown, and its model where it has one: data, network, the results by
+    part, and how to repeat it."""
+    settings = estimator.settings
     weights = sum(each.numel() for each in estimator.generator.parameters())
     sizes = split.part.value_counts().to_dict()
-    run.describe(report.note(estimator.settings, weights, sizes, results, run.origin))
+    note = report.note(settings, weights, sizes, results, run.source)
+    run.describe(note)
+    data = settings["data"]["name"]
+    name = pages.experiment(data, pages.GENERATOR)
+    measured = [
+        {
+            "data": f"{data}-{part}",
+            "digest": _photographs(split, part),
+            "source": str(paths.SPLIT),
+            "context": part,
+            "metrics": named(part, headline(of_part)),
+        }
+        for part, of_part in results.items()
+    ]
+    shown = pages.shown(data)
+    about = pages.noted("model", name=name, data=shown)
+    card = pages.noted("version", data=shown, short=report.short(results), note=note)
+    run.card(about, card, settings["train"]["steps"], measured)
 
 
 def _protocol(settings: Mapping, originals: np.ndarray) -> str:
@@ -58,6 +81,14 @@ def _protocol(settings: Mapping, originals: np.ndarray) -> str:
     digest.update(np.ascontiguousarray(originals).data)
     digest.update(repr(settings["cache"]["box"]).encode())
     return digest.hexdigest()[:16]
+
+
+def _photographs(split: pd.DataFrame, part: str) -> str:
+    """Digest of a part: which photographs, of which data."""
+    digest = hashlib.sha256(split[split.part == part].to_csv(index=False).encode())
+    sums = paths.CROPS / SUMS
+    digest.update(sums.read_bytes() if sums.is_file() else b"")
+    return digest.hexdigest()[:32]
 
 
 def _example() -> str:

@@ -10,7 +10,9 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.drawing.palette import SIDE_COLOURS
 from pipeline.skeleton import GROUPS
+from pipeline.tracking.provenance import Source
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 COLUMNS = ("mean", *GROUPS)  # the mean first: it is then seen on a telephone too
@@ -32,16 +34,31 @@ class Picture(NamedTuple):
 
     address: str  # data:image/...
     caption: str
-    wide: bool  # scrolls on a narrow window, where it could not be seen whole
 
 
-def picture(figure: Figure, caption: str, kind: str = "png", wide: bool = False) -> Picture:
+class Photograph(NamedTuple):
+    """A photograph with what was found in it; its caption is its file's name."""
+
+    picture: Picture
+    share: float  # of its joints that are right, NaN where none counts
+
+
+class Head(NamedTuple):
+    """What stands on top of the page, and with whom the result is compared."""
+
+    title: str
+    about: str
+    source: Source = Source()  # of the weights
+    measured_at: str = ""  # the commit that measured them
+    others: tuple[tuple[str, tuple[str, ...]], ...] = ()  # rows as of OTHERS
+
+
+def picture(figure: Figure, caption: str, kind: str = "png") -> Picture:
     """A figure as bytes inside an address; kind: png for lines, jpeg for photographs."""
     file = BytesIO()
     figure.savefig(file, format=kind)
-    return Picture(
-        f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}", caption, wide
-    )
+    data = base64.b64encode(file.getvalue()).decode()
+    return Picture(f"data:image/{kind};base64,{data}", caption)
 
 
 def training(settings: Mapping) -> str:
@@ -59,12 +76,11 @@ def training(settings: Mapping) -> str:
     )
 
 
-def note(settings: Mapping, weights: int, sizes: Mapping, results: Mapping, origin: Mapping) -> str:
+def note(settings: Mapping, weights: int, sizes: Mapping, results: Mapping, source: Source) -> str:
     """A run's description in Markdown.
 
     settings: the groups that made the weights; weights: their number; sizes: photographs by part;
-    results: measures by part; origin: `git.commit` and `reproduce`, the command, where they are
-    known.
+    results: measures by part; source: of the run.
     """
     lines = [  # the result first: MLflow folds what is long
         "| part | PCK@0.2 | PCKh@0.5 | PCK@0.2 of covered joints |",
@@ -82,15 +98,25 @@ def note(settings: Mapping, weights: int, sizes: Mapping, results: Mapping, orig
         ),
         f"{weights / 1e6:.1f} million weights. {training(settings)}",
     ]
-    if {"git.commit", "reproduce"} <= origin.keys():  # a run of an older version has no command
+    if source.commit and source.command:  # a run of an older version has no command
         lines += [
             "",
             "To repeat it:",
             "",
-            f"    git checkout {origin['git.commit']}",
-            f"    {origin['reproduce']}",
+            f"    git checkout {source.commit}",
+            f"    {source.command}",
         ]
     return "\n".join(lines)
+
+
+def short(results: Mapping) -> str:
+    """The results by part in a sentence."""
+    said = [
+        f"{100 * measured['pck_0.2']['mean']:.1f} % on the {part} part"
+        for part, measured in results.items()
+        if measured["pck_0.2"]["mean"] is not None
+    ]
+    return f"PCK@0.2: {', '.join(said) or 'nothing counted'}."
 
 
 def by_annotated(distance: np.ndarray, annotated: np.ndarray, threshold: float) -> list[dict]:
@@ -108,14 +134,19 @@ def by_annotated(distance: np.ndarray, annotated: np.ndarray, threshold: float) 
 
 
 def page(
-    title: str,
-    about: str,
+    head: Head,
     measured: Mapping,
     by_count: list[dict],
-    curves: list[Picture],
-    galleries: list[Picture],
+    galleries: Mapping[str, list[Photograph]],
+    scores: list[Picture],
+    found: list[Picture],
+    course: list[Picture],
 ) -> str:
-    """The page, from what the evaluate stage measured (metrics/test_details.json) and drew."""
+    """The page, from what the evaluate stage measured (metrics/test_details.json) and drew.
+
+    galleries: photographs by what they have in common; scores: how often they are right; found:
+    curves of PCK; course: panels of the training.
+    """
     rows = [
         ("here, PCK@0.2", measured["pck_0.2"]),
         ("here, PCKh@0.5", measured["pckh_0.5"]),
@@ -127,16 +158,26 @@ def page(
         TEMPLATE.read_text()
     )
     return template.render(
-        title=title,
-        about=about,
+        head=head,
+        sides=SIDE_COLOURS,
         measured=measured,
         interval=measured["interval_95"]["pck_0.2"]["mean"],
         swapped=measured["swapped"],
         structure=measured["structure"],
         groups=COLUMNS,
         rows=rows,
-        others=OTHERS,
         by_annotated=by_count,
-        curves=curves,
         galleries=galleries,
+        scores=scores,
+        off=_off(measured["people"]["reliability"]),
+        found=found,
+        course=course,
     )
+
+
+def _off(tenths: list[Mapping]) -> float | None:
+    """By how much a person's score is off the share who are there, in the mean over people."""
+    people = sum(each["candidates"] for each in tenths)
+    if not people:
+        return None
+    return sum(each["candidates"] * abs(each["score"] - each["right"]) for each in tenths) / people

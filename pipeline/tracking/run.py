@@ -22,13 +22,15 @@ from PIL import Image
 
 from pipeline.files import FullDiskError, copied, written_whole
 from pipeline.paths import main_root
+from pipeline.tracking import pages
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.outbox import PATIENCE, Outbox
-from pipeline.tracking.provenance import flat
+from pipeline.tracking.provenance import Source, flat, part_of_a_sweep
 from pipeline.tracking.store import (
     AwayError,
     Store,
     TrackingError,
+    known_as,
     public,
     remote,
 )
@@ -69,31 +71,41 @@ class Run:
 
     @property
     def hint(self) -> str:
-        """Where a person finds the run: its address, after the command that shows a local store."""
+        """Where a person finds the table of all runs, the run, and the sweep that it is one of:
+        addresses, after the command that shows a local store."""
         store = self._delivery.store
-        uri = public(store.uri)
-        page = f"/#/experiments/{store.experiment}/runs/{self.id}"
-        if remote(uri):
-            return uri.rstrip("/") + page
-        show = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-        return f"{show}\n{'':31}then http://127.0.0.1:5000{page}"
+        server, tags = _server(store), store.client.get_run(self.id).data.tags
+        lines = [] if remote(store.uri) else [_shows(public(store.uri))]
+        lines.append(f"all runs   {server}{pages.runs(store.experiment)}")
+        if part_of_a_sweep(tags):
+            lines.append(f"its sweep  {server}{pages.runs(store.experiment, tags['sweep'])}")
+        lines.append(f"this run   {server}{pages.run(store.experiment, self.id)}")
+        return f"\n{'':31}".join(lines)
 
     def place(self, path: str) -> str:
         """Where a browser finds the artifact `path`: a file's path in a local store, a server's
         page that shows it, else its address."""
         store = self._delivery.store
         if remote(store.uri):
-            return f"{self.hint}/artifacts/{path}"
+            return _server(store) + pages.run(store.experiment, self.id, "artifacts", path)
         uri = f"{store.client.get_run(self.id).info.artifact_uri}/{path}"
         return unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
 
     @property
-    def origin(self) -> dict[str, str]:
-        """The run's tags `git.commit` and `reproduce`, where it has them."""
+    def source(self) -> Source:
+        """The run's code and command, where it has them, and its page; empty where the store is
+        away."""
         with observing():
-            tags = self._delivery.store.client.get_run(self.id).data.tags
-            return {name: tags[name] for name in ("git.commit", "reproduce") if name in tags}
-        return {}
+            store = self._delivery.store
+            tags = store.client.get_run(self.id).data.tags
+            return Source(
+                commit=tags.get("git.commit", ""),
+                changed=tags.get("git.dirty") == "true",
+                command=tags.get("reproduce", ""),
+                run=_server(store) + pages.run(store.experiment, self.id),
+                show="" if remote(store.uri) else _shows(known_as(store.uri)),
+            )
+        return Source()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a point to each named curve; values that are not finite are left out."""
@@ -149,13 +161,14 @@ class Run:
         example: object,
         packages: Iterable[str],
         registered: Mapping[str, Any],
+        params: Mapping[str, str],
     ) -> None:
         """Keep an MLflow model, made from the file `code` of this package, once a run, and register
         it.
 
         artifacts: files that belong to it, by the names the code knows them by. packages: whose
-        installed versions it will ask for. registered: name, score and protocol, as of
-        `Delivery.model`.
+        installed versions it will ask for. registered: name, score and protocol, params: what
+        made it, as of `Delivery.model`.
         """
         ignored = shutil.ignore_patterns("__pycache__")
         copy = self._outbox.keep(
@@ -172,7 +185,14 @@ class Run:
                 example=example,
                 packages=list(packages),
                 registered=registered,
+                params=params,
             )
+
+    def card(self, about: str, card: str, step: int, results: Iterable[Mapping[str, Any]]) -> None:
+        """Let the run's model say what it is, and how good; as of `Delivery.card`."""
+        self._outbox.say(
+            "card", about=about, card=card, step=step, time=now(), results=list(results)
+        )
 
     def end(self, status: str) -> None:
         """Set the final status: FINISHED, FAILED or KILLED; all is said."""
@@ -221,6 +241,16 @@ class Run:
                 self._outbox.folder,
             )
         return left
+
+
+def _server(store: Store) -> str:
+    """Where the pages of a store are; of a local one, where `mlflow ui` shows them."""
+    return public(store.uri).rstrip("/") if remote(store.uri) else "http://127.0.0.1:5000"
+
+
+def _shows(uri: str) -> str:
+    """The command that shows a local store."""
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def outboxes() -> Path:

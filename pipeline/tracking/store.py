@@ -3,14 +3,10 @@
 Clients with explicit run ids are used throughout, never MLflow's global active run.
 """
 
-import base64
-import json
 import logging
 import os
 import re
 import time
-import zlib
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,35 +17,10 @@ from filelock import FileLock
 from pipeline.errors import PipelineError
 from pipeline.files import written_whole
 from pipeline.paths import main_root
+from pipeline.tracking import pages
 from pipeline.tracking.moving import ARTIFACTS, DATABASE, follow
 
-# A tag of an experiment, named as MLflow's web page names its saved views.
-VIEW = "mlflow.sharedViewState.results"
-PREFIX = "adversarial-posenet-"  # of an experiment's name
-GENERATOR, FINDER = "generator", "finder"  # networks that are trained
-COLUMNS = {  # of that view: what runs are chosen by, the result, and what sweeps vary most
-    GENERATOR: (
-        "metrics.`validation/pck_0.2/mean`",
-        "metrics.`validation/pckh_0.5/mean`",
-        "metrics.`validation/covered/pck_0.2/mean`",
-        "metrics.`test/pck_0.2/mean`",
-        "metrics.`test/pckh_0.5/mean`",
-        "params.`model.occlusion`",
-        "params.`train.adversarial`",
-        "params.`train.alpha`",
-        "params.`train.seed`",
-    ),
-    FINDER: (
-        "metrics.`validation/mosaics/recall_at_precision_0.9`",
-        "metrics.`validation/mosaics/average_precision`",
-        "metrics.`validation/photographs/best`",
-        "params.`finder.input_size`",
-        "params.`finder.steps`",
-        "params.`finder.seed`",
-    ),
-}
-
-
+GENERATOR, FINDER = pages.GENERATOR, pages.FINDER
 EXISTS = "RESOURCE_ALREADY_EXISTS"  # another process makes it at this moment
 # What MLflow says of a server that is away, or fails.
 PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", EXISTS}
@@ -110,12 +81,11 @@ def _escaped(path: Path) -> str:
 def open_store(data_name: str, network: str = GENERATOR) -> Store:
     """Connect to the store and find or create the experiment of a network on a data set, also while
     another process does. Raises TrackingError."""
-    experiment = f"{PREFIX}{data_name}" + ("" if network == GENERATOR else f"-{network}")
-    return open_at(tracking_uri(), experiment, COLUMNS[network])
+    return open_at(tracking_uri(), pages.experiment(data_name, network))
 
 
-def open_at(uri: str, experiment: str, columns: Sequence[str] = COLUMNS[GENERATOR]) -> Store:
-    """The same of any store, and of an experiment by its name; columns: of its view."""
+def open_at(uri: str, experiment: str) -> Store:
+    """The same of any store, and of an experiment by its name."""
     # Before the import, which reads them. Less patience than MLflow's 7 repetitions of 120 s.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -139,7 +109,7 @@ def open_at(uri: str, experiment: str, columns: Sequence[str] = COLUMNS[GENERATO
                     _make(database)
                 client = mlflow.MlflowClient(tracking_uri=uri)
                 follow(database, main_root())
-                place = _experiment(client, uri, experiment, columns)
+                place = _experiment(client, uri, experiment)
                 return Store(client, uri, experiment, place)
         except Exception as error:  # noqa: BLE001  MLflow, SQLAlchemy, sqlite3: each raises its own
             # A local database may be half made or locked by a process that takes no lock here, as
@@ -204,15 +174,17 @@ def _make(database: Path) -> None:
         mlflow.MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
-def _experiment(client: Any, uri: str, name: str, columns: Sequence[str]) -> str:
+def _experiment(client: Any, uri: str, name: str) -> str:
     known = client.get_experiment_by_name(name)
     if known is None:
         made = client.create_experiment(name, artifact_location=artifacts_of(uri, name))
         known = client.get_experiment(made)
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
-    if VIEW not in known.tags:
-        client.set_experiment_tag(known.experiment_id, VIEW, _view("Results", columns))
+    for tag, value in pages.tags(name).items():
+        there = known.tags.get(tag)
+        if there is None or (there != value and pages.is_own(tag, there)):
+            client.set_experiment_tag(known.experiment_id, tag, value)
     return known.experiment_id
 
 
@@ -233,10 +205,3 @@ def artifacts_of(uri: str, experiment: str) -> str | None:
         " --backend-store-uri ... --artifacts-destination ...` and name its http address, or set"
         " MLFLOW_DEFAULT_ARTIFACT_ROOT, such as s3://bucket/folder"
     )
-
-
-def _view(name: str, columns: Sequence[str]) -> str:
-    """A view of MLflow's table of runs as its web page saves one, sorted by the first column."""
-    state = {"selectedColumns": columns, "orderByKey": columns[0], "orderByAsc": False}
-    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
