@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
-from pipeline.data.annotations import image_paths, load_annotations
+from pipeline.annotations import image_paths, load_annotations
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ ROWS = 5  # photographs with their heatmaps
 FOLLOWED = (
     3  # photographs in the picture of a step, which MLflow shows at 256 px until it is clicked
 )
-DATA = {"lspet": "LSPet", "figures": "drawn people"}
+DATA = {"lspet": "LSPet", "figures": "drawn people", "own": "own photographs"}
 
 
 @torch.inference_mode()
