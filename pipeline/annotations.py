@@ -110,11 +110,11 @@ def save_joints(
 
 
 class Known(NamedTuple):
-    """What is known of N photographs beside their joints: those of one group stay on one side of
-    the split, and those that are published as a test part are one."""
+    """What is known of N people's photographs beside the joints; "" is nothing."""
 
-    groups: Sequence[str]  # "" where nothing is known
-    test: Sequence[bool]
+    photographs: Sequence[str]  # where each comes from: people of one photograph have the same
+    groups: Sequence[str]  # photographs of one stay on one side of the split
+    test: Sequence[bool]  # is published as one of a test part
 
 
 def load_known(dataset: Path, names: Sequence[str]) -> Known:
@@ -122,12 +122,16 @@ def load_known(dataset: Path, names: Sequence[str]) -> Known:
     no such file. Raises AnnotationError where it names other photographs."""
     path = dataset / PEOPLE
     if not path.exists():
-        return Known([""] * len(names), [False] * len(names))
+        return Known([""] * len(names), [""] * len(names), [False] * len(names))
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if [row["image"] for row in rows] != list(names):
         raise AnnotationError(f"{path}: expected a row for each photograph in images/, in order")
-    return Known([row["group"] for row in rows], [row["part"] == TEST for row in rows])
+    return Known(
+        photographs=[row["photograph"] for row in rows],
+        groups=[row["group"] for row in rows],
+        test=[row["part"] == TEST for row in rows],
+    )
 
 
 def image_paths(folder: Path) -> list[Path]:

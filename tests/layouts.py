@@ -13,14 +13,16 @@ from scipy.io import savemat
 from pipeline.figures import drawn_people
 from pipeline.skeleton import JOINTS
 
-COCO = (  # of annotations/person_keypoints_train2017.json
-    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow"
-    " left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
-).split()
-MPII = (  # by id, of the annotation's description
-    "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax neck head_top"
-    " right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist"
-).split()
+COCO = [  # of annotations/person_keypoints_train2017.json
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
+    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
+    "left_knee", "right_knee", "left_ankle", "right_ankle",
+]  # fmt: skip
+MPII = [  # by id, of the annotation's description
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis",
+    "thorax", "neck", "head_top", "right_wrist", "right_elbow", "right_shoulder",
+    "left_shoulder", "left_elbow", "left_wrist",
+]  # fmt: skip
 
 
 class Someone(NamedTuple):
