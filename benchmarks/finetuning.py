@@ -38,7 +38,9 @@ PRESET = Path("finetune.args")
 RESULTS = Path("benchmarks/results/finetuning.csv")
 SCRATCH = Path(".dvc/tmp/finetuning")
 COUNTS = (50, 200, 800)  # photographs that train
-DRAWN, DRAWN_SEED, TESTED = 1400, 11, 400  # drawn people, and those of them that are measured
+LSPET, NOTHING = STARTS = ("lspet", "nothing")
+DRAWN, DRAWN_SEED = 1400, 11  # drawn people
+TESTED = 400  # photographs that are measured
 CHOOSING = 150  # photographs on which rates are chosen, in neither part
 FROM_NOTHING = 0.001  # the learning rate of params.yaml, chosen for a start from nothing
 
@@ -59,7 +61,9 @@ def lspet(settings: Settings) -> Domain:
     split = pd.read_csv(paths.SPLIT)
     rest = np.random.default_rng(0).permutation(np.flatnonzero(split.part == "validation"))
     crops = storage.load(paths.CROPS, settings.cache.geometry)
-    test = np.flatnonzero(split.part == "test")
+    test = np.sort(
+        np.random.default_rng(1).permutation(np.flatnonzero(split.part == "test"))[:TESTED]
+    )
     return Domain(crops, paths.HEATMAPS, rest[CHOOSING:], rest[:CHOOSING], test)
 
 
@@ -122,6 +126,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("domain", choices=DOMAINS)
     parser.add_argument("--counts", type=int, nargs="+", default=[0, *COUNTS])
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
     parser.add_argument("--rate", type=float, help="another learning rate; measured on `choose`")
     options = parser.parse_args(words)
     SCRATCH.mkdir(parents=True, exist_ok=True)
@@ -129,18 +134,20 @@ def main(words: Sequence[str] | None = None) -> None:
     domain = DOMAINS[options.domain](settings)
     part = "choose" if options.rate else "test"
     for count in options.counts:
-        for start in (True, False) if count else (True,):
-            rate = options.rate or (settings.train.learning_rate if start else FROM_NOTHING)
+        for start in options.starts if count else STARTS[:1]:
+            rate = options.rate or (
+                settings.train.learning_rate if start == LSPET else FROM_NOTHING
+            )
             key = {
                 "domain": options.domain, "part": part, "photographs": count,
-                "start": "lspet" if start else "nothing",
+                "start": start,
                 "steps": settings.train.steps if count else 0,
                 "rate": rate if count else 0.0,
             }  # fmt: skip
             if not done(key):
                 since = time.perf_counter()
                 if count:
-                    estimator = taught(domain, count, preset(learning_rate=rate), start)
+                    estimator = taught(domain, count, preset(learning_rate=rate), start == LSPET)
                 else:  # the weights as they are
                     estimator = CropEstimator.load(Path(settings.train.start))
                 seconds = time.perf_counter() - since

@@ -277,7 +277,13 @@ def test_what_is_long_is_not_repeated_and_of_many_mistakes_some_are_named(values
     assert len(lines) == 21 and lines[-1] == "88 more mistakes"  # eight groups are missing, too
 
 
-@pytest.mark.parametrize("name", ["quickstart.args", "gpu.args", "hourglass.args"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("quickstart.args", "gpu.args", "hourglass.args", "finetune.args"),
+        *("paper-lsp.args", "paper-mpii.args"),
+    ],
+)
 def test_the_overrides_that_come_with_the_project_are_valid(name):
     values = yaml.safe_load(PARAMS.read_text())
     lines = [
