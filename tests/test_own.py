@@ -402,6 +402,13 @@ def test_mistakes_of_mpii_are_listed(tmp_path, shown):
         ("a.json", b"{", "a.json: not JSON"),
         ("a.json", b"[]", "a.json: expected LSPet's or LSP's joints.mat"),
         ("a.json", b'{"images": [], "annotations": []}', "nobody is annotated in a.json"),
+        ("a.json", b'{"images": 3, "annotations": []}', "a.json, images: expected a list, found 3"),
+        (
+            "a.json",
+            b'[{"joint_self": 1, "image": ""}]',
+            "[0]: joint_self holds no numbers, expected",
+        ),
+        ("a.json", b'[{"joints_vis": [1]}, 3]', "a.json, [0]: 'joints' is missing"),
         ("a.mat", b"MATLAB", "a.mat: not a MATLAB file"),
         ("a.csv", b"", "a.csv: expected a file of annotations that ends in .json or .mat"),
         ("b.json", None, "b.json: no such file of annotations"),
@@ -410,7 +417,7 @@ def test_mistakes_of_mpii_are_listed(tmp_path, shown):
 def test_files_of_no_layout_are_refused(tmp_path, name, content, said):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    [line] = wrong(own(tmp_path, name))[1:]
+    line = wrong(own(tmp_path, name))[1]
     assert said in line
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import PipelineError, brief
+from pipeline.errors import PipelineError, brief, shown
 from pipeline.own.people import ABSENT, Collected
 from pipeline.skeleton import JOINTS
 
@@ -32,10 +32,15 @@ def read(document: Mapping[str, Any], collected: Collected) -> None:
     Left out are crowds, people without keypoints, and what is no person. An image may have, beside
     what COCO gives it, a `group`.
     """
+    for name in ("images", "annotations", "categories"):
+        if not isinstance(document.get(name, []), list):
+            collected.mistake(name, f"expected a list, found {shown(document[name])}")
+            return
     columns = _columns(document, collected)
     images: dict[Any, Mapping] = {}
     for number, image in enumerate(document["images"]):
-        if not (isinstance(image, Mapping) and "id" in image and "file_name" in image):
+        known = isinstance(image, Mapping) and isinstance(image.get("id"), int | str)
+        if not (known and isinstance(image.get("file_name"), str)):
             collected.mistake(f"images[{number}]", "expected an id and a file_name")
         elif image["id"] in images:
             collected.mistake(f"images[{number}]", f"the id {brief(image['id'])} is another's too")
@@ -53,8 +58,10 @@ def read(document: Mapping[str, Any], collected: Collected) -> None:
 def _columns(document: Mapping[str, Any], collected: Collected) -> dict[Any, list[str]]:
     """Names of the keypoints of each category that has any of the 14 joints."""
     found: dict[Any, list[str]] = {}
-    for category in document.get("categories") or []:
-        names = list(category.get("keypoints") or [])
+    for category in document.get("categories", []):
+        if not isinstance(category, Mapping):
+            continue
+        names = [str(name) for name in category.get("keypoints") or []]
         if category.get("name") == "person" and not names:
             names = list(NAMES)
         if set(names) & set(JOINTS):
@@ -102,5 +109,6 @@ def _person(
     for name, point in zip(names, points, strict=True):
         if name in JOINTS:
             joints[JOINTS.index(name)] = point
-    size = (image["width"], image["height"]) if {"width", "height"} <= image.keys() else None
-    collected.add(index, str(image["file_name"]), joints, size, image.get("group"))
+    width, height = image.get("width"), image.get("height")
+    size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    collected.add(index, image["file_name"], joints, size, image.get("group"))

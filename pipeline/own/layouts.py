@@ -3,6 +3,7 @@ keypoints JSON, MPII's annolist, and the JSON of those who train stacked hourgla
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def _mat(path: Path, collected: Collected) -> None:
         release = loadmat(path, simplify_cells=True)["RELEASE"] if "RELEASE" in names else None
     except Exception as error:  # noqa: BLE001  of a damaged file SciPy raises almost any
         raise OwnError(f"{path}: not a MATLAB file that is read: {brief(error)}") from None
-    if release is not None:
+    if isinstance(release, Mapping) and "annolist" in release:
         mpii.read_annolist(release, collected)
     elif "joints" in names:
         _leeds(path, collected)
@@ -97,8 +98,11 @@ def _groups(path: Path, collected: Collected) -> None:
     one; a photograph that it does not name keeps the group that its annotations say."""
     if not path.is_file():
         return
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (ValueError, csv.Error) as error:
+        raise OwnError(f"{path}: not a table: {brief(error)}") from None
     if rows and not {"image", "group"} <= rows[0].keys():
         raise OwnError(f"{path}: expected the columns image and group in the first line")
     groups: dict[Path, str] = {}

@@ -37,11 +37,11 @@ def read_json(document: Sequence[Any], collected: Collected) -> None:
         try:
             points = _joint_self(entry) if "joint_self" in entry else _joints_vis(entry)
             name = entry["img_paths"] if "img_paths" in entry else entry["image"]
+            test = float(entry.get("isValidation") or 0) > 0
         except (KeyError, TypeError, ValueError) as error:
             said = f"{error} is missing" if isinstance(error, KeyError) else error
             collected.mistake(index, said)
             continue
-        test = float(entry.get("isValidation") or 0) > 0
         collected.add(index, str(name), points[list(OF_MPII)], group=entry.get("group"), test=test)
 
 
@@ -70,7 +70,7 @@ def _numbers(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
     except (TypeError, ValueError):
         raise ValueError(f"{name} is expected to hold {wanted} numbers") from None
     if array.shape != shape:
-        found = " x ".join(map(str, array.shape))
+        found = " x ".join(map(str, array.shape)) or "no"
         raise ValueError(f"{name} holds {found} numbers, expected {wanted}")
     return array
 
@@ -91,7 +91,7 @@ def read_annolist(release: Mapping[str, Any], collected: Collected) -> None:
         group = f"film {film}" if np.size(film) else None
         for place, person in enumerate(people):
             index = f"annolist({number + 1}).annorect({place + 1})"
-            points = person.get("annopoints")
+            points = person.get("annopoints") if isinstance(person, Mapping) else None
             if not isinstance(points, Mapping):
                 collected.left_out["of whom no joint is annotated"] += 1
                 continue
