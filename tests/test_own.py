@@ -454,7 +454,7 @@ def test_check_says_what_is_there_and_draws_ten(tmp_path, capsys):
     assert said.startswith("13 people in 12 photographs\n")
     assert "PCK can be measured of 13 people, who have left shoulder and right hip" in said
     assert "PCKh cannot be measured: nobody has both neck and head top" in said
-    assert "-S data.annotations=[annotations.json]" in said
+    assert "-S 'data.annotations=[annotations.json]'" in said
     drawn = np.asarray(Image.open(picture).convert("RGB"))
     assert drawn.shape[1] > 800 and drawn.std() > 20
 

@@ -8,6 +8,7 @@ is there, and ten people are drawn with their joints. Nothing else is written.
 """
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,11 +65,14 @@ def run(options: argparse.Namespace) -> int:
         drawn = drawing([checked.people[k] for k in shown])
         drawn.savefig(beside, format="png")
     print(f"\n{len(shown)} of them with their joints: {options.picture}")
-    print(
-        "To train on them: -S data.name=own"
-        f" -S data.folder={options.folder} -S data.annotations=[{','.join(annotations)}]"
-        f" -S data.orientation={orientation} (docs/own.md)"
-    )
+    overrides = {
+        "name": "own",
+        "folder": options.folder,
+        "annotations": f"[{','.join(annotations)}]",
+        "orientation": orientation,
+    }
+    words = [f"-S {shlex.quote(f'data.{key}={value}')}" for key, value in overrides.items()]
+    print(f"To train on them: {' '.join(words)} (docs/own.md)")
     return 0
 
 
