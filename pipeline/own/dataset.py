@@ -32,6 +32,7 @@ from pipeline.skeleton import JOINTS
 ORIENTATION = 0x0112  # EXIF's tag
 AS_STORED = (0, 1)  # its values that turn nothing
 QUALITY = 95  # of the JPEGs that are made of other kinds, and of turned ones
+Keep = Callable[[int, bytes], object]
 README = """Photographs and annotations of a user, brought by pipeline/own of Adversarial PoseNet
 into the layout of LSPet.
 
@@ -123,7 +124,7 @@ def turned_places(points: np.ndarray, size: tuple[int, int], orientation: int) -
     )
 
 
-def check(own: Own, keep: Callable[[int, bytes], object] = lambda number, content: None) -> Checked:
+def check(own: Own, keep: Keep = lambda number, content: None) -> Checked:
     """Read all annotations and all their photographs; each photograph's number and JPEG are given
     to `keep`.
 
@@ -131,41 +132,14 @@ def check(own: Own, keep: Callable[[int, bytes], object] = lambda number, conten
     """
     if not own.folder.is_dir():
         raise OwnError(f"{own.folder}: no such folder; data.folder names that of the photographs")
-    folder, people, wrong = Folder(own.folder), list[Person](), list[str]()
-    left_out: Counter[str] = Counter()
-    for name in own.annotations:
-        try:
-            collected = collect(own.folder, name, folder)
-        except (PipelineError, OSError) as error:
-            wrong.append(str(error))
-            continue
-        people += collected.people
-        wrong += collected.wrong
-        left_out += collected.left_out
-    photographs = list(dict.fromkeys(person.photograph for person in people))
-    found: dict[Path, Pixels] = {}
-
-    def look(number: int) -> Pixels | str:
-        try:
-            seen = upright(photographs[number])
-        except (PipelineError, OSError, ValueError) as error:
-            return f"{photographs[number]}: {error}"
-        keep(number, seen.content)
-        return seen._replace(content=b"")
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = pool.map(look, range(len(photographs)))
-        bar = tqdm(seen, "photographs", len(photographs), unit=" photographs")
-        for path, pixels in zip(photographs, bar, strict=True):
-            if isinstance(pixels, str):
-                wrong.append(pixels)
-            else:
-                found[path] = pixels
+    wrong: list[str] = []
+    people, left_out = _collected(own, wrong)
+    found = _looked_at(list(dict.fromkeys(person.photograph for person in people)), keep, wrong)
     placed = []
     for person in people:
-        if shown := found.get(person.photograph):
+        if pixels := found.get(person.photograph):
             try:
-                placed.append(_placed(person, shown, own.orientation))
+                placed.append(_placed(person, pixels, own.orientation))
             except ValueError as error:
                 wrong.append(f"{person.where}: {person.photograph.name}: {error}")
     if own.published and not any(person.test for person in people):
@@ -176,7 +150,45 @@ def check(own: Own, keep: Callable[[int, bytes], object] = lambda number, conten
         wrong.append(f"nobody is annotated in {', '.join(own.annotations)}")
     refuse(own.folder, wrong)
     turned = sum(pixels.turned not in AS_STORED for pixels in found.values())
-    return Checked(placed, {path: p.size for path, p in found.items()}, turned, left_out)
+    return Checked(placed, {path: each.size for path, each in found.items()}, turned, left_out)
+
+
+def _collected(own: Own, wrong: list[str]) -> tuple[list[Person], Counter[str]]:
+    """Everybody in all files of annotations, and how many are left out; what is wrong is added."""
+    folder, people, left_out = Folder(own.folder), list[Person](), Counter[str]()
+    for name in own.annotations:
+        try:
+            collected = collect(own.folder, name, folder)
+        except (PipelineError, OSError) as error:
+            wrong.append(str(error))
+            continue
+        people += collected.people
+        wrong += collected.wrong
+        left_out += collected.left_out
+    return people, left_out
+
+
+def _looked_at(photographs: Sequence[Path], keep: Keep, wrong: list[str]) -> dict[Path, Pixels]:
+    """What is known of the photographs that can be read; their JPEGs are kept, not returned."""
+
+    def look(number: int) -> Pixels | str:
+        try:
+            seen = upright(photographs[number])
+        except (PipelineError, OSError, ValueError) as error:
+            return f"{photographs[number]}: {error}"
+        keep(number, seen.content)
+        return seen._replace(content=b"")
+
+    found: dict[Path, Pixels] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        seen = pool.map(look, range(len(photographs)))
+        bar = tqdm(seen, "photographs", len(photographs), unit=" photographs")
+        for path, pixels in zip(photographs, bar, strict=True):
+            if isinstance(pixels, str):
+                wrong.append(pixels)
+            else:
+                found[path] = pixels
+    return found
 
 
 def _placed(person: Person, pixels: Pixels, orientation: str) -> Person:
