@@ -4,6 +4,7 @@ of."""
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import simplejpeg
 from tqdm import tqdm
 
 from pipeline.annotations import image_paths, load_annotations, load_known
+from pipeline.skeleton import HEAD_TOP
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,11 @@ class Album:
     images: Sequence[np.ndarray]  # each (H, W, 3) uint8
     joints: np.ndarray  # (N, 14, 2), px, NaN where not annotated
     beside: Mapping[int, np.ndarray] = field(default_factory=dict)  # others there, (M, 14, 2)
+
+    @cached_property
+    def with_heads(self) -> bool:
+        """Is the top of anybody's head annotated? COCO has none."""
+        return bool(np.isfinite(self.joints[:, HEAD_TOP]).any())
 
     def everybody(self, index: int) -> np.ndarray:
         """Joints (1 + M, 14, 2) of a photograph's person, and of those who are known beside."""

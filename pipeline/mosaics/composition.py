@@ -25,6 +25,7 @@ WHOLE = 0.5  # share of the scenes of one cell that show a whole photograph, as 
 FEWEST = 4  # joints in sight that make a person
 SHOWN = 0.5  # share of the annotated joints that must be in sight, or none at all
 TRIES = 8
+BEYOND, BEYOND_SHOULDERS = 0.15, 0.4  # of a person's extent: what nobody's background shows
 
 
 class Scene(NamedTuple):
@@ -148,7 +149,8 @@ def background(rng: Generator, album: Album, size: tuple[int, int]) -> np.ndarra
         image = album.images[index]
         height, width = image.shape[:2]
         low, high = extent(album.everybody(index).reshape(-1, 2))
-        room = 0.15 * (high - low).max() + 4  # hands, feet and hair reach beyond the joints
+        # Hands, feet and hair reach beyond the joints; a whole head where none is annotated.
+        room = (BEYOND if album.with_heads else BEYOND_SHOULDERS) * (high - low).max() + 4
         free = {
             "left": (np.array([0, 0]), np.array([low[0] - room, height])),
             "right": (np.array([high[0] + room, 0]), np.array([width, height])),
