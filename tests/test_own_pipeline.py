@@ -1,6 +1,7 @@
 """Own photographs through the real pipeline, and real photographs of LSPet in each layout."""
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,10 +12,11 @@ import torch
 import yaml
 from PIL import Image
 from safetensors import safe_open
+from scipy.io import loadmat
 
 import layouts
 import untrained
-from conftest import LSPET, ROOT, sh
+from conftest import LSP, LSPET, ROOT, sh
 from layouts import Someone
 from pipeline.annotations import load_annotations
 from pipeline.files import digest
@@ -153,3 +155,19 @@ def test_photographs_of_lspet_written_in_each_layout_bring_the_same_people(lspet
     layouts.in_lsp(lsp, whole)
     assert len(whole) == COUNT
     same_people(Own(lsp, ["joints.mat"], "stored", False), whole)
+
+
+def test_the_annotations_of_lsp_itself_are_read(tmp_path):
+    """Beside grey photographs, since those of LSP are not here."""
+    if not LSP.is_file():
+        pytest.skip(f"{LSP} is not there")
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (640, 640)).save(tmp_path / "grey.jpg")
+    for number in range(1, 2001):
+        os.link(tmp_path / "grey.jpg", tmp_path / f"images/im{number:04d}.jpg")
+    shutil.copy(LSP, tmp_path / "joints.mat")
+    people = check(Own(tmp_path, ["joints.mat"], "stored", True)).people
+    joints = loadmat(LSP)["joints"]
+    np.testing.assert_array_equal([p.points.T for p in people], joints[:2].transpose(2, 0, 1))
+    np.testing.assert_array_equal([p.occluded for p in people], joints[2].T == 1)
+    assert [p.test for p in people] == [False] * 1000 + [True] * 1000
