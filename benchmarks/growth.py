@@ -12,8 +12,8 @@ from scipy.io import loadmat, savemat
 
 from benchmarks.parts import ROOT, Row, changed, noise, trainer, untrained
 from benchmarks.timing import peak_memory, race
+from pipeline.annotations import image_paths
 from pipeline.data import storage
-from pipeline.data.annotations import image_paths
 from pipeline.data.crops import Crops
 from pipeline.evaluation.protocol import evaluate
 from pipeline.paths import DATASET

@@ -25,7 +25,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.machine import bf16, cpu
-from pipeline.data.annotations import load_annotations
+from pipeline.annotations import load_annotations
 from pipeline.errors import PipelineError
 from pipeline.evaluation import metrics
 from pipeline.geometry import Geometry, extent

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import peers
 from benchmarks.timing import peak_memory, process, race
+from pipeline.annotations import image_paths
 from pipeline.commands.export import export
-from pipeline.data.annotations import image_paths
 from pipeline.data.crops import Crops, batches
 from pipeline.data.targets import factors, targets_of
 from pipeline.device import autocast

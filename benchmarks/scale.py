@@ -34,8 +34,8 @@ from tqdm import tqdm
 
 from benchmarks.timing import peak_memory, process
 from pipeline import paths
+from pipeline.annotations import image_paths
 from pipeline.data import storage, targets
-from pipeline.data.annotations import image_paths
 from pipeline.data.split import HASH_BITS, difference_hash, near_duplicates
 from pipeline.evaluation.protocol import evaluate
 from pipeline.inputs import fingerprint

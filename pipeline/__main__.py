@@ -11,6 +11,7 @@ from pipeline.errors import PipelineError
 COMMANDS = {
     "predict": "the joints of people in your own photographs",
     "demo": "a page to try the model on, in the browser",
+    "check": "what a folder of your own photographs and annotations holds, before training",
     "export": "the trained generator as an ONNX file",
     "sweep": "many trials on the machines of a Ray cluster",
     "compare": "finished experiments beside each other: a table for a paper",

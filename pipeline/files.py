@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -55,6 +55,14 @@ def copied(folder: Path, *files: Path) -> None:
         beside.mkdir()
         for file in files:
             shutil.copyfile(file, beside / file.name)
+
+
+def linked(path: Path, new: Path) -> None:
+    """Let a file have one more name, or be copied where the file system has no such names."""
+    with suppress(OSError):
+        os.link(path, new)
+        return
+    shutil.copyfile(path, new)
 
 
 def digest(path: Path) -> str:

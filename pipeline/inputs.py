@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ class InputsError(PipelineError):
 
 
 def files(stage: str) -> list[Path]:
-    """Every file, code and data, that dvc.yaml says a stage depends on, none of them a template.
+    """Every file, code and data, that dvc.yaml says a stage depends on.
 
     Raises InputsError where one is missing.
     """
@@ -40,14 +41,11 @@ def parameters(stage: str) -> dict[str, Any]:
     A group stands for all that is in it; a name that params.yaml lacks is None. Raises InputsError
     where params.yaml cannot be read.
     """
-    try:
-        values = yaml.safe_load(PARAMS.read_text("utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputsError(f"{PARAMS}: not YAML: {brief(error)}") from None
+    values = _values()
     found: dict[str, Any] = {}
     for name in _declared(stage, "params"):
         group, _, key = name.partition(".")
-        chosen = values.get(group) if isinstance(values, Mapping) else None
+        chosen = values.get(group)
         if not isinstance(chosen, Mapping):
             chosen = {}
         wanted = {key: chosen.get(key)} if key else chosen
@@ -68,7 +66,26 @@ def fingerprint(stage: str, settings: Mapping[str, Any]) -> str:
 
 
 def _declared(stage: str, kind: str) -> list[str]:
-    return yaml.safe_load(STAGES.read_text())["stages"][stage].get(kind, [])
+    """What dvc.yaml lists, its templates ${group.name} filled in from params.yaml."""
+    names = yaml.safe_load(STAGES.read_text())["stages"][stage].get(kind, [])
+    if not any("${" in name for name in names):
+        return names
+    values = _values()
+
+    def filled(template: re.Match) -> str:
+        group, _, key = template[1].partition(".")
+        return str((values.get(group) or {}).get(key))
+
+    return [re.sub(r"\$\{([^}]+)\}", filled, name) for name in names]
+
+
+def _values() -> Mapping[str, Any]:
+    """Those of params.yaml. Raises InputsError where it cannot be read."""
+    try:
+        values = yaml.safe_load(PARAMS.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputsError(f"{PARAMS}: not YAML: {brief(error)}") from None
+    return values if isinstance(values, Mapping) else {}
 
 
 @dataclass(frozen=True)

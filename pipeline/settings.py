@@ -49,7 +49,14 @@ class _Group(BaseModel):
 class Data(_Group):
     """Which photographs."""
 
-    name: Literal["lspet", "figures"]
+    name: Literal["lspet", "figures", "own"]
+    folder: Annotated[str, Field(min_length=1, max_length=4096)]
+    annotations: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=4096)]],
+        Field(min_length=1, max_length=64),
+    ]
+    orientation: Literal["upright", "stored"]
+    parts: Literal["shares", "published"]
     count: Annotated[int, Field(ge=10, le=6_000_000)]  # what a joints.mat of 2 GiB annotates
     seed: Seed
 
@@ -137,6 +144,7 @@ class Augment(_Group):
 class Train(_Group):
     """The game and its optimisation."""
 
+    start: Annotated[str, Field(min_length=1, max_length=4096)]
     labelled: Annotated[float, Field(gt=0, le=1)]
     unlabelled: Literal["none", "game", "teacher", "both"]
     adversarial: bool
@@ -188,6 +196,7 @@ class Train(_Group):
 class Finder(_Group):
     """What finds people in whole pictures, and how it is taught."""
 
+    start: Annotated[str, Field(min_length=1, max_length=4096)]
     encoder: Backbone
     pretrained: bool
     features: Annotated[list[Channels], Field(min_length=2, max_length=4)]

@@ -1,6 +1,7 @@
 """The photographs and their annotations: data/dataset."""
 
 import os
+from pathlib import Path
 
 from pipeline import paths
 from pipeline.settings import load
@@ -23,6 +24,15 @@ def main() -> None:
             archive=os.environ.get("LSPET_ARCHIVE") or None,
             here=root / "data" / "lspet",
         )
+    elif settings.data.name == "own":
+        from pipeline.own import dataset
+
+        data = settings.data
+        own = dataset.Own(
+            Path(data.folder), data.annotations, data.orientation, data.parts == "published"
+        )
+        checked = dataset.write(own, paths.DATASET)
+        print(f"{len(checked.people):,} people in {len(checked.sizes):,} photographs")
     else:
         from pipeline.figures import drawn_people
 

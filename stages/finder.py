@@ -1,6 +1,7 @@
 """The finder of people: its weights, the validation part's measures, and its learning curve."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,14 +29,19 @@ def main() -> None:
     split, dataset = pd.read_csv(paths.SPLIT), paths.DATASET
     made_by: dict[str, dict] = {
         "data": {"name": settings.data.name},
-        "finder": settings.finder.model_dump(),
+        "finder": settings.finder.model_dump(exclude={"start"}),  # where it lies determines nothing
     }
     if settings.finder.pretrained:
         made_by["pretrained"] = encoder.provenance(settings.finder.encoder)
+    path = Path(settings.finder.start)
+    if start := checkpoint.origin(path):
+        made_by["start"] = start
     album = Album.read(dataset, np.flatnonzero(split.part == "train"))
     seen = Album.read(dataset, np.flatnonzero(split.part == "validation"))
     tags = {"fingerprint": fingerprint("finder", made_by), "device": device_name(device)} | {
-        f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()
+        f"{group}.{key}": value
+        for group in ("pretrained", "start")
+        for key, value in made_by.get(group, {}).items()
     }
     with training_run(settings, tags=tags, resumed=False, network=store.FINDER) as run:
         history: list[dict[str, float]] = []
@@ -44,7 +50,7 @@ def main() -> None:
             history.append({"step": step} | metrics)
             run.log(step, metrics)
 
-        finder = train(album, settings.finder, device, report)
+        finder = train(album, settings.finder, device, report, path if start else None)
         checkpoint.save(paths.FINDER, finder, made_by)
         with written_whole(paths.FINDER_CURVE) as beside:
             pd.DataFrame(history).to_csv(beside, index=False, float_format="%.6g")

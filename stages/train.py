@@ -60,10 +60,14 @@ def training() -> None:
             "cache": settings.cache.model_dump(),
             "model": settings.model.model_dump(),
             "augment": settings.augment.model_dump(),
-            "train": settings.train.model_dump(),
+            "train": settings.train.model_dump(
+                exclude={"start"}
+            ),  # where it lies determines nothing
         }
         if settings.model.pretrained:
             made_by["pretrained"] = encoder.provenance(settings.model.encoder)
+        if start := checkpoint.origin(Path(settings.train.start)):
+            made_by["start"] = start
         # For it all data is read, which may be much: once a machine, whose processes share it.
         own = fingerprint("train", made_by) if ranks.first_here else None
         belongs_to = ranks.same("their parameters, code or data", own)
@@ -71,6 +75,8 @@ def training() -> None:
 
         with only(ranks, saved.with_suffix(".lock")):
             state = TrainingState(settings, device)
+            if start:
+                state.begin(Path(settings.train.start), settings)
             if saved.exists():
                 state.restore(saved, settings.train.steps)
                 print(f"going on from step {state.step} of a training that was stopped ({saved})")
@@ -81,7 +87,11 @@ def training() -> None:
                 "data.sha256": digest(paths.CROPS / storage.SUMS),
                 "device": device_name(device),
                 "processes": str(ranks.size),
-            } | {f"pretrained.{key}": value for key, value in made_by.get("pretrained", {}).items()}
+            } | {
+                f"{group}.{key}": value
+                for group in ("pretrained", "start")
+                for key, value in made_by.get(group, {}).items()
+            }
             resumed = state.step > 0
             tracked = training_run(settings, tags=tags, resumed=resumed) if ranks.first else None
             with tracked or nullcontext() as run:

@@ -8,7 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from conftest import LSP, LSPET
-from pipeline.data.annotations import AnnotationError, image_paths, load_annotations
+from pipeline.annotations import AnnotationError, image_paths, load_annotations
 from pipeline.skeleton import FLIP, GROUPS, JOINTS
 
 COUNT = 3

@@ -13,7 +13,7 @@ from benchmarks.__main__ import line
 from benchmarks.timing import peak_memory, process, race
 from conftest import CPU
 from pipeline import settings
-from pipeline.data.annotations import image_paths, load_annotations
+from pipeline.annotations import image_paths, load_annotations
 from pipeline.figures import drawn_people
 from pipeline.networks import heatmaps
 from pipeline.training.batches import training_batch

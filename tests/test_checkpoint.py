@@ -1,6 +1,7 @@
 """The file of weights: what goes in comes out, equal content is equal bytes, and bad files are told
 apart."""
 
+import hashlib
 import json
 import struct
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import untrained
+from conftest import ROOT
 from pipeline.networks import checkpoint
 from pipeline.networks.generator import Generator
 
@@ -154,3 +156,48 @@ def test_settings_that_ask_for_far_more_weights_than_there_are_do_not_fill_the_m
     save_file({"w": torch.zeros(2)}, other, metadata={"settings": json.dumps(settings)})
     with pytest.raises(checkpoint.WeightsError, match="ask for far more weights than it has"):
         checkpoint.load(other)
+
+
+# Weights to begin with
+
+NOTHING = ROOT / "examples/nothing.safetensors"
+
+
+def test_a_network_begins_with_the_weights_of_a_file(path, generator):
+    torch.manual_seed(1)
+    other = Generator(MODEL, CACHE.geometry)
+    checkpoint.begin(other, path, {"model": MODEL.model_dump()})
+    assert other.training
+    for name, tensor in generator.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_weights_to_begin_with_are_known_by_their_digest(path):
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = {"file": "generator.safetensors", "sha256": sha256, "data": "figures"}
+    assert checkpoint.origin(path) == known
+    assert checkpoint.origin(NOTHING) == {}
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"features": [16, 24]}, r"model.features = \[8, 16\], here \[16, 24\]"),
+        ({"stacks": 1}, "model.stacks = 2, here 1"),
+    ],
+)
+def test_weights_of_another_network_are_refused_and_the_difference_is_named(path, changes, said):
+    model = MODEL.model_copy(update=changes)
+    other = Generator(model, CACHE.geometry)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(checkpoint.WeightsError, match=f"weights of another network.*{said}") as it:
+        checkpoint.begin(other, path, {"model": model.model_dump()})
+    assert len(str(it.value).splitlines()) == 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
+
+
+def test_weights_that_are_no_numbers_are_no_beginning(path, generator):
+    next(iter(generator.parameters())).data.fill_(float("nan"))
+    checkpoint.save(path, generator, SETTINGS)
+    with pytest.raises(checkpoint.WeightsError, match="not finite"):
+        checkpoint.begin(Generator(MODEL, CACHE.geometry), path, {"model": MODEL.model_dump()})

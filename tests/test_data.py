@@ -20,7 +20,7 @@ from pipeline.data.storage import DataError
 from pipeline.geometry import transform
 from pipeline.mosaics.album import Album
 from pipeline.networks import heatmaps
-from pipeline.photographs.reading import read
+from pipeline.reading import read
 
 SIZES = [(200, 150), (60, 90), (400, 300), (128, 128), (90, 60), (240, 320)]  # width, height
 COUNT = len(SIZES)

@@ -17,7 +17,7 @@ from scipy.io import loadmat
 
 from conftest import ROOT
 from pipeline import PipelineError
-from pipeline.data.annotations import image_paths
+from pipeline.annotations import image_paths
 from pipeline.figures import drawn_people
 from pipeline.figures.canvas import BODY, COVER, FINE, LIMB, SCENE, Canvas, blob, box
 from pipeline.figures.poses import ARM, LEG, sample_look, sample_pose, skeleton

@@ -28,7 +28,7 @@ from pipeline.photographs.estimator import BATCH, PoseEstimator
 from pipeline.photographs.judgement import JudgementError
 from pipeline.photographs.onnx_file import OnnxError
 from pipeline.photographs.people import Box, BoxError, Joint, Person, described
-from pipeline.photographs.reading import PhotographError
+from pipeline.reading import PhotographError
 from pipeline.skeleton import JOINTS
 
 BOXES = [(40.0, 30.0, 70.0, 110.0), (12.5, 20.25, 90.0, 60.0), (60.0, 40.0, 50.0, 100.0)]

@@ -12,7 +12,7 @@ from pipeline.commands import boxes
 from pipeline.commands.gathering import File, gathered, of_other_kinds
 from pipeline.errors import PipelineError
 from pipeline.photographs.people import Box
-from pipeline.photographs.reading import read
+from pipeline.reading import read
 
 HEADER = "image,x,y,width,height\n"
 

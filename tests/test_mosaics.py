@@ -20,8 +20,10 @@ from pipeline.mosaics.composition import (
     background,
     cells,
     compose,
+    one_photograph,
+    person,
 )
-from pipeline.skeleton import JOINTS
+from pipeline.skeleton import HEAD_TOP, JOINTS
 
 SIDE = 128
 
@@ -106,6 +108,68 @@ def test_a_background_shows_no_joint_of_its_photograph():
         assert patch.shape == (40, 60, 3)
         # From a black photograph without its bright dots, or drawn.
         assert patch.max() < 255 or patch.std() > 1 and (patch > 0).mean() > 0.5
+
+
+RED = (255, 0, 0)
+
+
+def two_each() -> Album:
+    """The same with somebody beside, whose dots are red, in the right half of a wider picture."""
+    alone, images, beside = dots(), [], {}
+    for k, image in enumerate(alone.images):
+        wide = np.zeros((160, 260, 3), np.uint8)
+        wide[:, :120] = image
+        other = alone.joints[k - 1] + [130, 0]
+        for x, y in np.rint(other[:8]).astype(int):
+            wide[y - 3 : y + 4, x - 3 : x + 4] = RED
+        images.append(wide)
+        beside[k] = other[None]
+    return Album(images, alone.joints, beside)
+
+
+def test_who_is_known_to_be_beside_is_in_the_scene_or_wholly_out_of_sight():
+    album, counts = two_each(), set()
+    for seed in range(60):
+        shown = person(np.random.default_rng(seed), album, (90, 70))
+        if shown is None:
+            continue
+        patch, everybody, _ = shown
+        counts.add(len(everybody))
+        red = (patch[..., 0] > 200) & (patch[..., 1:] < 90).all(-1)
+        assert red.any() == (len(everybody) == 2)
+        assert (within(everybody, (90, 70)).sum(-1) >= 4).all()
+    assert counts == {1, 2}
+
+
+def test_a_whole_photograph_has_a_box_for_everybody_who_is_known():
+    album = two_each()
+    scene = one_photograph(np.random.default_rng(1), album, SIDE)
+    assert scene.boxes.shape == (2, 2, 2) and len(set(scene.photographs.tolist())) == 1
+    left, right = sorted(scene.boxes.tolist())
+    assert left[1][0] < right[0][0]
+
+
+def test_a_background_shows_nobody_beside_either():
+    album = two_each()
+    for seed in range(40):
+        patch = background(np.random.default_rng(seed), album, (60, 40))
+        assert patch.max() < 255 or patch.std() > 1 and (patch > 0).mean() > 0.5
+
+
+def test_above_people_without_heads_there_is_more_room():
+    """Their heads are somewhere above the highest joint: a tenth of the extent is bright there."""
+    joints = np.full((1, len(JOINTS), 2), np.nan)
+    joints[0, :12] = np.random.default_rng(0).uniform((40, 150), (80, 250), (12, 2))
+    joints[0, :2] = (40, 150), (80, 250)
+    image = np.zeros((260, 120, 3), np.uint8)
+    image[112:150] = 255  # 0.38 of the extent of 100 px
+    album = Album([image], joints)
+    assert not album.with_heads
+    for seed in range(60):
+        patch = background(np.random.default_rng(seed), album, (60, 40))
+        assert patch.max() == 0 or patch.std() > 1 and (patch > 0).mean() > 0.9
+    joints[0, HEAD_TOP] = 60, 150
+    assert Album([image], joints).with_heads
 
 
 def scene_of(*boxes):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.photographs import reading
-from pipeline.photographs.reading import PhotographError, is_photograph, read
+from pipeline import reading
+from pipeline.reading import PhotographError, is_photograph, read
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

@@ -18,9 +18,9 @@ from PIL import Image
 import untrained
 from conftest import ROOT
 from pipeline.__main__ import main
+from pipeline.annotations import load_annotations
 from pipeline.commands.predict import alone_in
 from pipeline.data import storage
-from pipeline.data.annotations import load_annotations
 from pipeline.figures import drawn_people
 from pipeline.networks.estimator import CropEstimator
 from pipeline.photographs.estimator import PoseEstimator

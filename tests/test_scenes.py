@@ -6,8 +6,8 @@ import pytest
 import simplejpeg
 
 from pipeline import paths
+from pipeline.annotations import image_paths
 from pipeline.commands.scenes import compared
-from pipeline.data.annotations import image_paths
 from pipeline.figures import drawn_people
 from pipeline.scenes import pairs
 from pipeline.scenes.pairs import Pair, SceneError

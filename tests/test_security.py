@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from conftest import CPU, ROOT
+from pipeline.annotations import load_annotations
 from pipeline.data import targets
-from pipeline.data.annotations import load_annotations
 from pipeline.data.shards import Shards
 from pipeline.data.shelf import Shelf
 from pipeline.networks import checkpoint, encoder

@@ -23,7 +23,7 @@ from pipeline.figures import drawn_people
 from pipeline.networks import checkpoint
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.people import described
-from pipeline.photographs.reading import read
+from pipeline.reading import read
 from pipeline.settings import load
 from pipeline.tracking import registry
 from pipeline.tracking.outbox import Refused

@@ -75,7 +75,7 @@ def test_unknown_group_is_named_with_the_allowed_ones(values):
         ({"split__test": 0.5}, "split.test = 0.5: ", "less than 0.5"),
         ({"data__count": "many"}, "data.count = 'many': ", "valid integer"),
         ({"data__count": 10**7}, "data.count = 10000000: ", "less than or equal to 6000000"),
-        ({"data__name": "mpii"}, "data.name = 'mpii': ", "'lspet' or 'figures'"),
+        ({"data__name": "mpii"}, "data.name = 'mpii': ", "'lspet', 'figures' or 'own'"),
         ({"model__block": "resnet"}, "model.block = 'resnet': ", "'bottleneck', 'basic' or"),
         ({"model__features": [64, 100]}, "model.features.1 = 100: ", "multiple of 8"),
         ({"model__features": [64]}, "model.features = [64]: ", "at least 2"),
@@ -277,7 +277,13 @@ def test_what_is_long_is_not_repeated_and_of_many_mistakes_some_are_named(values
     assert len(lines) == 21 and lines[-1] == "88 more mistakes"  # eight groups are missing, too
 
 
-@pytest.mark.parametrize("name", ["quickstart.args", "gpu.args", "hourglass.args"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("quickstart.args", "gpu.args", "hourglass.args", "finetune.args"),
+        *("paper-lsp.args", "paper-mpii.args"),
+    ],
+)
 def test_the_overrides_that_come_with_the_project_are_valid(name):
     values = yaml.safe_load(PARAMS.read_text())
     lines = [

@@ -12,6 +12,8 @@ from pipeline.data.split import (
     HASH_BITS,
     PARTS,
     SplitError,
+    alike,
+    around,
     difference_hash,
     joined,
     near_duplicates,
@@ -196,3 +198,23 @@ def test_a_part_in_which_nobody_has_a_torso_is_refused(part, damage):
         require_torsos(parts, joints)
     joints[places[0]] = joints[(places[0] + 1) % 6]  # one of them is enough
     require_torsos(parts, joints)
+
+
+def test_photographs_of_one_label_are_joined_and_others_are_not():
+    labels = ["film", "", "hall", "film", "", "hall", "film"]
+    groups = joined(np.arange(7), alike(labels))
+    assert groups.tolist() == [0, 1, 2, 0, 3, 2, 0]
+    assert alike(["", ""]).shape == (0, 2)
+
+
+def test_a_published_test_part_stays_and_its_likes_are_in_no_part():
+    groups = np.array([0, 0, 1, 1, *range(2, 12)])
+    test = np.zeros(14, dtype=bool)
+    test[[0, 2, 3]] = True
+    parts = around(test, groups, 0.25, seed=3)
+    assert parts[:4].tolist() == ["test", "", "test", "test"]
+    # Of the ten others a quarter, at most, validates.
+    assert sorted(parts[4:]) == ["train"] * 8 + ["validation"] * 2
+    assert (around(test, groups, 0.25, seed=4) != parts).any()
+    with pytest.raises(SplitError, match="no photograph is left for validation"):
+        around(test, groups, 0.05, seed=0)

@@ -328,6 +328,22 @@ def test_the_variants_of_the_ablation_start_from_the_same_weights():
     assert torch.equal(single.generator.stem[1].weight, with_game.generator.stem[1].weight)
 
 
+def test_a_training_begins_with_given_weights(photographs, tmp_path):
+    config, path = tiny(train__learning_rate=1e-9, train__weight_decay=0), tmp_path / "given"
+    given = TrainingState(tiny(train__seed=5), CPU).generator
+    save(path, given, {"model": config.model.model_dump()})
+    state = TrainingState(config, CPU)
+    before = next(state.generator.parameters()).clone()
+    state.begin(path, config)
+    for name, tensor in given.state_dict().items():
+        assert torch.equal(state.generator.state_dict()[name], tensor), name
+        assert torch.equal(state.averaged_generator.state_dict()[name], tensor), name
+    run(photographs, config, tmp_path / "saved.pt", state=state)
+    after = next(state.generator.parameters())  # learnt at hardly any rate
+    torch.testing.assert_close(after, next(given.parameters()), rtol=0, atol=1e-4)
+    assert (after - before).abs().max() > 0.01
+
+
 def test_a_batch_without_augmentation_is_the_middle_of_the_crops_with_the_cached_heatmaps(
     photographs,
 ):

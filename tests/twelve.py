@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pipeline.data.annotations import load_annotations
+from pipeline.annotations import load_annotations
 from pipeline.figures.drawn_people import scenery
 from pipeline.geometry import extent
 

@@ -29,6 +29,7 @@ MODEL = Model(
     reconstruction="cross_entropy",
 )
 FINDER = FinderSettings(
+    start="nothing",
     encoder="tf_efficientnet_lite0",
     pretrained=False,
     features=[8, 8],

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+from pipeline.own.people import ABSENT, HIDDEN, SEEN
 from pipeline.photographs.people import Person
 from pipeline.skeleton import EDGES, JOINTS
 
 PERSON = 1  # COCO's number of the category
-UNSEEN, HIDDEN, SEEN = 0, 1, 2  # COCO's visibility
 
 
 def document(photographs: Iterable[tuple[str, tuple[int, int], list[Person]]]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def document(photographs: Iterable[tuple[str, tuple[int, int], list[Person]]]) -
 def _annotation(person: Person) -> dict[str, Any]:
     keypoints: list[float] = []
     for x, y, _, hidden, outside in person.joints.values():
-        seen = UNSEEN if outside else HIDDEN if hidden else SEEN
+        seen = ABSENT if outside else HIDDEN if hidden else SEEN
         keypoints += [0, 0, seen] if outside else [round(x, 2), round(y, 2), seen]
     x, y, width, height = (round(value, 2) for value in person.box)
     return {

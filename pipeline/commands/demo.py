@@ -26,7 +26,7 @@ from pipeline.figures import drawn_people
 from pipeline.finding.views import resized, scaled
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.people import Person
-from pipeline.photographs.reading import SUFFIXES, PhotographError, read
+from pipeline.reading import SUFFIXES, PhotographError, read
 from pipeline.skeleton import JOINTS
 
 if TYPE_CHECKING:  # imported where it is used: the command explains itself without it

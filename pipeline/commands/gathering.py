@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipeline.errors import PipelineError
 from pipeline.film.reading import FILMS
-from pipeline.photographs.reading import SUFFIXES, is_photograph
+from pipeline.reading import SUFFIXES, is_photograph
 
 OVERLAYS = (".overlay.jpg", ".overlay.mp4")  # the ends of what an earlier call wrote
 

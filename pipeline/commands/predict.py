@@ -34,8 +34,8 @@ from pipeline.files import written_whole
 from pipeline.film.reading import FilmError
 from pipeline.photographs.estimator import PRECISIONS, PoseEstimator
 from pipeline.photographs.people import Box, BoxError, Person, described
-from pipeline.photographs.reading import MOST_PIXELS, PhotographError, read
 from pipeline.processes import alone
+from pipeline.reading import MOST_PIXELS, PhotographError, read
 
 OVERLAY = OVERLAYS[0]  # after a photograph's name
 FORMATS = ("json", "coco")

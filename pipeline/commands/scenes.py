@@ -9,7 +9,7 @@ Says how the pairs that are found compare with the committed list; --write repla
 import argparse
 
 from pipeline import paths
-from pipeline.data.annotations import image_paths
+from pipeline.annotations import image_paths
 from pipeline.errors import PipelineError
 from pipeline.scenes import pairs as scenes
 from pipeline.sources.lspet import DESCRIPTION

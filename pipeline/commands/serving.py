@@ -30,7 +30,7 @@ from pydantic import (
 from pipeline.errors import PipelineError
 from pipeline.photographs.estimator import PoseEstimator
 from pipeline.photographs.people import Box, described
-from pipeline.photographs.reading import PhotographError, read
+from pipeline.reading import PhotographError, read
 
 MOST_BYTES = 30_000_000  # of an encoded photograph
 EXPECTED = (
@@ -42,7 +42,7 @@ SERVING = "__pyfunc_model_path__"  # an environment variable of MLflow's server 
 
 
 class Photograph(BaseModel, extra="forbid"):
-    """A photograph that `photographs.reading` reads, in base64; its people's boxes where known."""
+    """A photograph that `pipeline.reading` reads, in base64; its people's boxes where known."""
 
     image: str
     boxes: list[list[float]] | None = None  # each x, y, width, height, px, around the joints

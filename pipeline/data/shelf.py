@@ -6,8 +6,6 @@ kept under a key of all that.
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ import numpy as np
 import PIL
 import simplejpeg
 
-from pipeline.files import digest, written_whole
+from pipeline.files import digest, linked, written_whole
 from pipeline.processes import alone
 
 # What NumPy and zipfile raise where a record is not there, or is not what `Shelf.keep` wrote.
@@ -116,11 +114,3 @@ class Shelf:
 
     def _record(self, key: str) -> Path:
         return self.folder / f"{key}.npz"
-
-
-def linked(path: Path, new: Path) -> None:
-    """Let a file have one more name, or be copied where the file system has no such names."""
-    with suppress(OSError):
-        os.link(path, new)
-        return
-    shutil.copyfile(path, new)

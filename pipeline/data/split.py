@@ -4,7 +4,7 @@ LSPet holds the same photograph more than once, rescaled or re-toned, at unrelat
 by index would test on what was trained on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -122,6 +122,37 @@ def split(groups: np.ndarray, validation: float, test: float, seed: int) -> np.n
             " photographs, or other shares in the group split of params.yaml"
         )
     return parts[groups]
+
+
+def alike(labels: Sequence[str]) -> np.ndarray:
+    """Pairs (M, 2) of places, for `joined`, that connect all photographs of one label; "" is
+    none."""
+    first: dict[str, int] = {}
+    pairs = [(first.setdefault(label, k), k) for k, label in enumerate(labels) if label]
+    return np.array(pairs, dtype=int).reshape(-1, 2)
+
+
+def around(test: np.ndarray, groups: np.ndarray, validation: float, seed: int) -> np.ndarray:
+    """The same as `split`, with a test part (N,) bool that is given.
+
+    What shares a group with one of it is in no part: "". Raises SplitError where a part would be
+    empty.
+    """
+    free = ~np.isin(groups, groups[test])
+    parts = np.full(len(groups), "", dtype=object)
+    parts[test] = "test"
+    _, places, sizes = np.unique(groups[free], return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    chosen = np.full(len(sizes), "train", dtype=object)
+    chosen[order[np.cumsum(sizes[order]) <= validation * free.sum()]] = "validation"
+    parts[free] = chosen[places]
+    if missing := [part for part in PARTS if part not in parts]:
+        raise SplitError(
+            f"beside the published test part no photograph is left for {' and '.join(missing)}:"
+            f" {len(groups)} photographs, {test.sum()} of them that part's,"
+            f" {(~free).sum() - test.sum()} near-duplicates of those"
+        )
+    return parts
 
 
 def require_torsos(parts: np.ndarray, joints: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
-from pipeline.data.annotations import image_paths, load_annotations
+from pipeline.annotations import image_paths, load_annotations
 from pipeline.data.crops import Crops, crop
 from pipeline.data.shards import Shards, people_a_shard
 from pipeline.data.shelf import Shard, Shelf, code

@@ -6,7 +6,6 @@ downwards. A person is built in units of the body's height, then scaled to pixel
 picture, centres at integers.
 """
 
-import io
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageFilter
-from scipy.io import savemat
 from tqdm import tqdm
 
+from pipeline.annotations import save_joints
 from pipeline.errors import PipelineError
 from pipeline.figures.body import draw_person
 from pipeline.figures.canvas import (
@@ -205,17 +204,6 @@ def draw_file(index: int, seed: int, folder: Path) -> tuple[np.ndarray, np.ndarr
     annotation = np.column_stack((joints, ~unseen))
     annotation[unseen, :2] = sentinel(rng, image.size)
     return annotation, np.column_stack((joints, unseen))
-
-
-def save_joints(path: Path, joints: list[np.ndarray]) -> None:
-    """Write (14, 3, N) float64 `joints`, with a header that bears no date."""
-    buffer = io.BytesIO()
-    savemat(
-        buffer,  # type: ignore[arg-type]
-        {"joints": np.stack(joints, axis=2).astype(np.float64)},
-    )
-    content = buffer.getvalue()
-    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + content[116:])
 
 
 def write(folder: Path, count: int, seed: int, workers: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.finder_training.losses import centre_loss, edge_loss, true_maps
 from pipeline.finding.finder import Finder
 from pipeline.mosaics.album import Album
 from pipeline.mosaics.composition import compose
+from pipeline.networks import checkpoint
 from pipeline.networks.layers import normalise
 from pipeline.rates import rate_groups, schedule, set_rate
 from pipeline.settings import Finder as Settings
@@ -23,13 +25,23 @@ Report = Callable[[int, dict[str, float]], None]  # (step, metrics) -> None: cha
 
 
 def train(
-    album: Album, settings: Settings, device: torch.device, report: Report = lambda *_: None
+    album: Album,
+    settings: Settings,
+    device: torch.device,
+    report: Report = lambda *_: None,
+    start: Path | None = None,
 ) -> Finder:
-    """A finder taught on an album's scenes: the averaged weights. Raises EncoderError."""
+    """A finder taught on an album's scenes: the averaged weights.
+
+    start: weights to begin with. Raises EncoderError, WeightsError.
+    """
     torch.manual_seed(settings.seed)
     finder = Finder(settings)
     if settings.pretrained:
         finder.encoder.load_pretrained()
+    if start:
+        shape = settings.model_dump(include={"encoder", "pretrained", "features"})
+        checkpoint.begin(finder, start, {"finder": shape})
     finder.encoder.freeze(settings.encoder_frozen)
     finder.to(device).to(memory_format=torch.channels_last)
     averaged = AveragedModel(

@@ -31,9 +31,12 @@ class PeopleFinder:
     @classmethod
     def load(cls, path: Path = paths.FINDER, precision: str = "fp32") -> "PeopleFinder":
         """That of a file of weights, on the GPU where there is one. Raises WeightsError."""
-        finder, settings = checkpoint.restored(
-            path, lambda groups: Finder(Settings(**groups["finder"]))
-        )
+
+        def build(groups: dict) -> Finder:
+            # Where the training began is not told with its settings: it makes no network.
+            return Finder(Settings(**{"start": str(path)} | groups["finder"]))
+
+        finder, settings = checkpoint.restored(path, build)
         device, size = default_device(), settings["finder"]["input_size"]
         finder.to(device).to(memory_format=torch.channels_last)
         return cls(finder, size, settings, device, precision)

@@ -1,4 +1,5 @@
-"""Scenes whose people are all known: pictures put together from photographs of one person each.
+"""Scenes whose people are all known: pictures put together from photographs of one person each,
+or of several who are all known.
 
 LSPet says of one person a photograph where that is, and nothing of the others. A mosaic of a few of
 its photographs, of backgrounds without their person and of drawn ones, is a scene to teach a finder
@@ -24,6 +25,7 @@ WHOLE = 0.5  # share of the scenes of one cell that show a whole photograph, as 
 FEWEST = 4  # joints in sight that make a person
 SHOWN = 0.5  # share of the annotated joints that must be in sight, or none at all
 TRIES = 8
+BEYOND, BEYOND_SHOULDERS = 0.15, 0.4  # of a person's extent: what nobody's background shows
 
 
 class Scene(NamedTuple):
@@ -64,8 +66,9 @@ def compose(rng: Generator, album: Album, side: int) -> Scene:
         if shown is None:
             patch = background(rng, album, (width, height))
         else:
-            patch, joints, index = shown
-            people.append(Placed(index, joints + first, within(joints, (width, height))))
+            patch, everybody, index = shown
+            for joints in everybody:
+                people.append(Placed(index, joints + first, within(joints, (width, height))))
         pixels[first[1] : last[1], first[0] : last[0]] = patch
     return _scene(recoloured(rng, pixels), side, people)
 
@@ -73,13 +76,14 @@ def compose(rng: Generator, album: Album, side: int) -> Scene:
 def one_photograph(rng: Generator, album: Album, side: int) -> Scene:
     """A whole photograph, its longer side 0.6 to 1 of the scene's."""
     index = int(rng.integers(len(album.images)))
-    image, joints = mirrored(rng, album.images[index], album.joints[index])
+    image, everybody = mirrored(rng, album.images[index], album.everybody(index))
     height, width = image.shape[:2]
     scale = side * rng.uniform(0.6, 1) / max(width, height)
     size = np.maximum(np.rint(np.array([width, height]) * scale), 1).astype(int)
-    joints = (joints + 0.5) * (size / (width, height)) - 0.5
+    everybody = (everybody + 0.5) * (size / (width, height)) - 0.5
     pixels = recoloured(rng, resized(image, size))
-    return _scene(pixels, side, [Placed(index, joints, within(joints, size))])
+    people = [Placed(index, joints, within(joints, size)) for joints in everybody]
+    return _scene(pixels, side, [person for person in people if person.inside.any()])
 
 
 def _scene(picture: np.ndarray, side: int, people: Sequence[Placed]) -> Scene:
@@ -115,12 +119,13 @@ def person(
     rng: Generator, album: Album, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, int] | None:
     """A patch (height, width, 3) of a photograph with its person in sight, more than half of it;
-    the joints, px of the patch; the photograph. None where none was found in a few tries."""
+    the joints (K, 14, 2) of everybody in sight there, px of the patch; the photograph. None where
+    none was found in a few tries: nobody who is known is half in sight."""
     for _ in range(TRIES):
         index = int(rng.integers(len(album.images)))
-        image, joints = mirrored(rng, album.images[index], album.joints[index])
-        known = ~np.isnan(joints).any(-1)
-        extent = np.ptp(joints[known], axis=0).max() + 1
+        image, everybody = mirrored(rng, album.images[index], album.everybody(index))
+        known = ~np.isnan(everybody).any(-1)
+        extent = np.ptp(everybody[0, known[0]], axis=0).max() + 1
         height, width = image.shape[:2]
         cover = max(size[0] / width, size[1] / height)
         # The person's size is what is drawn; the photograph must fill the patch.
@@ -129,9 +134,11 @@ def person(
         window = np.array(size) / scale
         free = np.array([width, height]) - window
         corner = rng.uniform(0, np.maximum(free, 0))
-        moved = (joints - corner + 0.5) * scale - 0.5
-        if within(moved, size).sum() >= max(FEWEST, SHOWN * known.sum()):
-            return cut(image, corner, window, size), moved, index
+        moved = (everybody - corner + 0.5) * scale - 0.5
+        seen = within(moved, size).sum(-1)
+        enough = seen >= np.maximum(FEWEST, SHOWN * known.sum(-1))
+        if enough[0] and (enough | (seen == 0)).all():
+            return cut(image, corner, window, size), moved[enough], index
     return None
 
 
@@ -139,10 +146,11 @@ def background(rng: Generator, album: Album, size: tuple[int, int]) -> np.ndarra
     """A patch (height, width, 3) with nobody in it: from beside a photograph's person, or drawn."""
     for _ in range(TRIES if rng.random() < 0.7 else 0):
         index = int(rng.integers(len(album.images)))
-        image, joints = album.images[index], album.joints[index]
+        image = album.images[index]
         height, width = image.shape[:2]
-        low, high = extent(joints)
-        room = 0.15 * (high - low).max() + 4  # hands, feet and hair reach beyond the joints
+        low, high = extent(album.everybody(index).reshape(-1, 2))
+        # Hands, feet and hair reach beyond the joints; a whole head where none is annotated.
+        room = (BEYOND if album.with_heads else BEYOND_SHOULDERS) * (high - low).max() + 4
         free = {
             "left": (np.array([0, 0]), np.array([low[0] - room, height])),
             "right": (np.array([high[0] + room, 0]), np.array([width, height])),
@@ -173,11 +181,11 @@ def cut(
 def mirrored(
     rng: Generator, image: np.ndarray, joints: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """In half of the cases mirrored, joints under their partners' names."""
+    """In half of the cases mirrored, joints (K, 14, 2) under their partners' names."""
     if rng.random() < 0.5:
         return image, joints
-    turned = joints[list(FLIP)].copy()
-    turned[:, 0] = image.shape[1] - 1 - turned[:, 0]
+    turned = joints[..., list(FLIP), :].copy()
+    turned[..., 0] = image.shape[1] - 1 - turned[..., 0]
     return image[:, ::-1], turned
 
 

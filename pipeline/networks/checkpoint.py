@@ -1,7 +1,7 @@
 """The file of a trained network: safetensors, with the settings that made it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from pipeline.errors import PipelineError, brief
-from pipeline.files import written_whole
+from pipeline.files import digest, written_whole
 from pipeline.geometry import Geometry
 from pipeline.networks.generator import Generator
 from pipeline.settings import Cache, Model
@@ -92,6 +92,45 @@ def restored(path: Path, build: Callable[[dict], Network]) -> tuple[Network, dic
             f" {brief(error)}"
         ) from None
     return network.eval(), settings
+
+
+def origin(path: Path) -> dict[str, str]:
+    """What a file of weights to begin with is: its name, SHA-256, and the data that it was made of;
+    nothing where it holds no tensors. Raises WeightsError."""
+    settings = read_settings(path)
+    with safe_open(path, framework="pt") as file:
+        if not file.keys():
+            return {}
+    known = {"file": path.name, "sha256": digest(path)}
+    return known | {"data": settings["data"]["name"]} if "data" in settings else known
+
+
+def begin(network: nn.Module, path: Path, asked: Mapping[str, Mapping]) -> None:
+    """Give a network the weights of a file, as a beginning.
+
+    asked: the settings, by group, that decide the network's shape. Raises WeightsError, naming
+    those that differ, where the weights are another network's.
+    """
+    made_by, tensors, own = read_settings(path), load_file(path), network.state_dict()
+    unlike = sorted(
+        name
+        for name in own.keys() | tensors.keys()
+        if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+    )
+    if unlike:
+        differing = [
+            f"{group}.{key} = {brief(made_by[group][key])}, here {brief(value)}"
+            for group, values in asked.items()
+            for key, value in values.items()
+            if key in made_by.get(group, {}) and made_by[group][key] != value
+        ]
+        raise WeightsError(
+            f"{path}: weights of another network, expected that of params.yaml;"
+            f" {'; '.join(differing) or f'{len(unlike)} tensors differ, as {brief(unlike[0])}'}"
+        )
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise WeightsError(f"{path}: there are weights that are not finite")
+    network.load_state_dict(tensors)
 
 
 @contextmanager

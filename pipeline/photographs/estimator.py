@@ -15,7 +15,7 @@ from pipeline.finding.views import Maps, find
 from pipeline.geometry import Geometry
 from pipeline.photographs.judgement import Judgement
 from pipeline.photographs.people import Box, BoxError, Person
-from pipeline.photographs.reading import PhotographError, read
+from pipeline.reading import PhotographError, read
 
 BATCH = 32  # people, or photographs, a forward pass
 ALIKE = 0.6  # of two people's joints, above which they are one

@@ -11,7 +11,7 @@ import jinja2
 
 PREFIX = "adversarial-posenet-"  # of an experiment's name
 GENERATOR, FINDER = "generator", "finder"  # networks that are trained
-DATA = {"lspet": "LSPet", "figures": "drawn people"}
+DATA = {"lspet": "LSPet", "figures": "drawn people", "own": "own photographs"}
 
 # MLflow's charts are in the order of the alphabet, its page Compare begins with the metric that the
 # store was told of first: with these.

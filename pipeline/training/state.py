@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline.errors import PipelineError, brief
 from pipeline.files import written_whole
+from pipeline.networks import checkpoint
 from pipeline.networks.discriminators import ConfidenceDiscriminator, PoseDiscriminator
 from pipeline.networks.generator import Generator
 from pipeline.settings import Settings
@@ -61,6 +62,12 @@ class TrainingState:
         self.step = 0
         self.history: list[dict[str, float]] = []  # the learning curve
         self.recent: list[dict[str, Tensor]] = []  # what its next point is the mean of
+
+    def begin(self, path: Path, settings: Settings) -> None:
+        """Start from the weights of a file in place of new ones. Raises WeightsError."""
+        asked = {"model": settings.model.model_dump()}
+        for network in (self.generator, self.averaged_generator):
+            checkpoint.begin(network, path, asked)
 
     @property
     def averaged_generator(self) -> Generator:
