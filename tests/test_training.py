@@ -206,6 +206,10 @@ def test_each_discriminator_moves_the_generator(play, alpha, beta):
     assert not same(playing.generator, alone.generator)
     ratios = rows(playing, "train/gradient_ratio")
     assert len(ratios) == 4 and min(ratios) > 0
+    for name in ("pose/auc", "confidence/auc", "pose/true_in_another", "pose/true_exchanged"):
+        assert len(rows(playing, name)) == 4 and all(
+            0 <= share <= 1 for share in rows(playing, name)
+        )
 
 
 def test_with_both_weights_at_zero_the_generator_learns_as_without_the_game(play):

@@ -30,6 +30,14 @@ PANELS = (
         },
     ),
     (
+        "What P knows",
+        {
+            "pose/auc": "AUC, G's true joints from its false ones",
+            "pose/true_in_another": "true poses in another photograph, taken for true",
+            "pose/true_exchanged": "left and right exchanged, taken for true",
+        },
+    ),
+    (
         "Confidence discriminator C",
         {
             "confidence/accuracy_real": "accuracy, real",
@@ -41,7 +49,12 @@ PANELS = (
     ("Learning rate of the generator", {"train/learning_rate": "learning rate"}),
     ("Speed, photographs a second", {"train/images_per_second": "photographs a second"}),
 )
-SHARES = ("Pose discriminator P", "Confidence discriminator C", "Validation")  # panels from 0 to 1
+SHARES = (
+    "Pose discriminator P",
+    "What P knows",
+    "Confidence discriminator C",
+    "Validation",
+)  # panels from 0 to 1
 PANEL = 4.6, 3.1  # inches, for whoever reads it on a telephone
 FAINT_AND_STRONG = "faint: as logged; strong: running mean of a long series"
 

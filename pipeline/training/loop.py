@@ -18,7 +18,7 @@ from pipeline.networks import estimator
 from pipeline.networks.generator import Generator
 from pipeline.rates import schedule, set_rate
 from pipeline.settings import Settings, Train
-from pipeline.training import losses
+from pipeline.training import losses, probes
 from pipeline.training.batches import Batch, Photographs, plain_batch, training_batch
 from pipeline.training.state import TrainingError, TrainingState
 from pipeline.training.unlabelled import with_unlabelled
@@ -82,7 +82,7 @@ def train(
         if config.unlabelled != "none" and config.plays(step):
             batch = with_unlabelled(batch, state, photographs, settings, ranks)
         logged = (step + 1) % config.log_every == 0 or step + 1 == config.steps
-        state.recent.append(iteration(state, batch, settings, ranks, with_ratio=logged))
+        state.recent.append(iteration(state, batch, settings, ranks, with_probes=logged))
         seen += batch_size
 
         if logged:
@@ -116,7 +116,7 @@ def iteration(
     batch: Batch,
     settings: Settings,
     ranks: Ranks = ALONE,
-    with_ratio: bool = False,
+    with_probes: bool = False,
 ) -> dict[str, Tensor]:
     """One iteration of Algorithm 1; returns its losses and how the players did, without waiting for
     them.
@@ -126,7 +126,8 @@ def iteration(
     separate step of G on L_G alone; here that step is part of Eq. 4, which contains L_G, at half
     the cost.
 
-    with_ratio: also how large the adversarial gradient is beside the reconstruction's. Of several
+    with_probes: also how large the adversarial gradient is beside the reconstruction's, and what P
+    knows. Of several
     processes each has its rows of the batch; what is returned is that of all rows.
     """
     config, generator = settings.train, state.generator.train()
@@ -169,6 +170,8 @@ def iteration(
             values |= {f"{name}/loss": player_loss.detach()}
             shares = _answers(name, on_real.detach(), on_fake.detach(), labels[name], mask)
             values |= {key: by_mask(share) for key, share in shares.items()}
+            if with_probes:
+                values[f"{name}/auc"] = probes.auc(on_fake.detach(), labels[name], mask)
 
         # G, through the updated P and C, which do not learn from this: their own gradients are
         # nobody's, so they are not joint here.
@@ -183,9 +186,12 @@ def iteration(
             "train/adversarial_pose": l_p.detach(),
             "train/adversarial_confidence": l_c.detach(),
         }
-        if with_ratio:
+        if with_probes:
             ratio = _gradient_ratio(reconstruction, loss, outputs[-1], joints, ranks)
             values["train/gradient_ratio"] = ratio
+            with precision():
+                known = probes.knowledge(state.pose, images, real, points, mask)
+            values |= {key: by_mask(share) for key, share in known.items()}
 
     state.optimisers["generator"].zero_grad()
     loss.backward()
