@@ -5,7 +5,7 @@
 # make bench-peer   MediaPipe Pose on the LSPet test photographs, beside ours; needs npm. ARGS='--limit 20': fewer
 # make sbom         a bill of all packages that are installed, with licences: sbom.json, of CycloneDX
 # make audit        known vulnerabilities of the packages in requirements.txt; asks PyPI
-# make publish      put the current weights into weights/, the DVC remote inside this repository
+# make publish      put the current weights into weights/, the DVC remote inside this repository, and into pretrained/
 
 SHELL := bash
 PYTHON ?= python3.11
@@ -56,6 +56,7 @@ audit: $(AUDIT_READY)
 publish: $(READY)
 	rm -rf weights
 	dvc push train finder calibrate
+	cp --no-preserve=mode models/generator.safetensors models/finder.safetensors models/judgement.json pretrained/
 
 # The project itself is built by the setuptools that the lock names.
 $(READY): requirements.txt pyproject.toml $(MOVED)

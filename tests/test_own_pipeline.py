@@ -95,13 +95,9 @@ def test_a_changed_annotation_and_a_changed_start_are_noticed(project):
 
 
 def test_the_preset_begins_with_the_committed_weights():
-    """They lie in weights/ under the MD5 that dvc.lock gives the models."""
-    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
     preset = (ROOT / "finetune.args").read_text()
-    for stage, group in (("train", "train"), ("finder", "finder")):
-        (md5,) = [out["md5"] for out in lock[stage]["outs"] if out["path"].endswith("safetensors")]
-        assert f"-S {group}.start=weights/files/md5/{md5[:2]}/{md5[2:]}\n" in preset
-        assert (ROOT / "weights/files/md5" / md5[:2] / md5[2:]).is_file()
+    assert "-S train.start=pretrained/generator.safetensors\n" in preset
+    assert "-S finder.start=pretrained/finder.safetensors\n" in preset
 
 
 # Real photographs
