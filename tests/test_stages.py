@@ -12,7 +12,8 @@ from conftest import ROOT
 from pipeline import paths
 from pipeline.settings import Settings
 
-STAGES = yaml.safe_load((ROOT / paths.STAGES).read_text())["stages"]
+WHOLE = yaml.safe_load((ROOT / paths.STAGES).read_text())
+STAGES = WHOLE["stages"]
 PATHS = {str(value): name for name, value in vars(paths).items() if isinstance(value, Path)}
 CHECKS_ONLY = {"pipeline/settings.py"}  # holds no values, as test_settings shows
 OBSERVES_ONLY = ("pipeline/tracking/", "pipeline/drawing/")
@@ -168,6 +169,13 @@ def test_all_is_pushed_but_the_photographs_and_what_is_quickly_made_of_them(stag
 def test_a_stage_can_enter_the_run_cache(stage):
     """DVC keeps none there that has outputs, other than metrics and plots, outside its cache."""
     assert all(out.get("cache", True) for out in in_cache(stage).values())
+
+
+def test_the_artifacts_are_the_models_that_stages_make():
+    made = {path for stage in STAGES for path in in_cache(stage)}
+    models = {each["path"] for each in WHOLE["artifacts"].values()}
+    assert models == {path for path in made if path.endswith(".safetensors")}
+    assert all(each["type"] == "model" and each["desc"] for each in WHOLE["artifacts"].values())
 
 
 def room(file: str) -> str:
