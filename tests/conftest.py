@@ -26,8 +26,10 @@ GEOMETRY = Geometry(input_size=64, heatmap_size=16, sigma=1.0, box_scale=1.25, c
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, so that two workers end together."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    """The longest files first, so that the workers end together."""
+    longest = ["test_pipeline.py", "test_team.py", "test_killed.py", "test_tracking.py"]
+    order = {name: place for place, name in enumerate(longest)}
+    items.sort(key=lambda item: order.get(item.path.name, len(longest)))
 
 
 @pytest.fixture(scope="module")

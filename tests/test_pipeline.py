@@ -13,7 +13,7 @@ import pytest
 
 from conftest import git, sh
 from pipeline.files import digest
-from tiny import kill_once_saved, repository
+from tiny import repository
 
 MEANS = ("pck_0.2", "pckh_0.5", "covered.pck_0.2")
 
@@ -250,28 +250,6 @@ def test_a_clone_is_rebuilt_without_training_again(reproduced, tmp_path):
     assert "Running stage 'cache'" in printed and "Running stage 'train'" not in printed
     assert "up to date" in sh(clone, "dvc", "status")
     assert not git(clone, "status", "--porcelain")
-
-
-def test_a_training_that_is_killed_goes_on_to_the_same_weights(reproduced, tmp_path):
-    clone = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", str(reproduced), str(clone))
-    sh(clone, "dvc", "cache", "dir", "--local", str(reproduced / ".dvc/cache"))
-    sh(clone, "dvc", "checkout", "data/cache", "data/heatmaps.npz", "data/split.csv")
-    # Longer, so that it is still at it when the signal comes; the first save is after 100 steps.
-    steps = ("dvc", "exp", "run", "-S", "train.steps=250", "train")
-    kill_once_saved(clone, clone / "checkpoints", *steps)
-    # Written on the way: that of the commit ends at step 60.
-    assert pd.read_csv(clone / "metrics/learning_curve.csv")["step"].max() >= 100
-    shutil.rmtree(clone / ".dvc/tmp/rwlock", ignore_errors=True)
-    assert not (clone / "models/generator.safetensors").exists()
-
-    printed = sh(clone, "dvc", "repro", "train")
-    assert "going on from step" in printed
-    assert len(runs(clone)) == 1 and runs(clone).iloc[0].status == "FINISHED"
-    resumed = (clone / "models/generator.safetensors").read_bytes()
-    assert not list((clone / "checkpoints").glob("*.pt"))
-    sh(clone, "dvc", "repro", "--force", "--single-item", "train")
-    assert (clone / "models/generator.safetensors").read_bytes() == resumed
 
 
 def test_a_wrong_parameter_ends_the_stage_in_one_sentence(reproduced):
