@@ -590,7 +590,14 @@ def test_the_command_predict_by_the_exported_files_needs_no_pytorch(folder, file
 @pytest.mark.parametrize(
     "words",
     [
-        ("predict", "0.png", "--out", "none", "--weights", "generator.safetensors"),
+        (
+            "predict",
+            "0.png",
+            "--out",
+            "none",
+            "--weights",
+            ROOT / "pretrained/generator.safetensors",
+        ),
         ("export", "--onnx", "none/joints.onnx"),
         ("lsp", "none"),
         ("compare",),
