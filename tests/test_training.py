@@ -269,7 +269,7 @@ def test_a_joint_that_is_not_annotated_is_blank_in_real_and_fake_maps_and_has_no
         seen_by(getattr(state, name), inputs)
     run(photographs, config, tmp_path / "checkpoint.pt", state=state)
 
-    for name, (learning, fooling) in seen.items():
+    for name, (learning, fooling, *_probes) in seen.items():
         kinds = [tasks(learning[-1]), tasks(fooling[-1])]
         assert len(kinds[0]) == len(kinds[1]) == 1 + occlusion
         assert len(learning) == len(fooling) == 1 + (name == "pose")  # P alone has the images
