@@ -37,6 +37,8 @@ from tiny import repository
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EIGHT = {"train__batch": 7, "train__input_sizes": [32]}  # eight photographs, batches of seven
+# Asked by each process of its own rows: the mean of their answers is not that of all.
+PROBES = {"pose/auc", "confidence/auc", "pose/true_in_another", "pose/true_exchanged"}
 SETTINGS = {  # of the trainings that several processes do as one does
     "plain": {"augment__enabled": False, "train__adversarial": False},
     "augmented": {"train__adversarial": False},
@@ -167,7 +169,7 @@ def test_several_processes_do_what_one_does(together, tmp_path, name):
     for folder in together:
         curve = json.loads((folder / f"{name}.json").read_text())
         assert curve[0].keys() == alone[0].keys() and len(curve) == STEPS
-        for key in alone[0].keys() - {"step"}:
+        for key in alone[0].keys() - {"step"} - PROBES:
             assert curve[0][key] == pytest.approx(alone[0][key], rel=1e-6, abs=1e-7), key
         assert curve[-1]["train/loss"] == pytest.approx(alone[-1]["train/loss"], rel=1e-3)
 
