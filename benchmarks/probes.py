@@ -40,7 +40,7 @@ from pipeline.networks.discriminators import PoseDiscriminator
 from pipeline.networks.estimator import CropEstimator, decode, inputs
 from pipeline.networks.generator import Generator, position_log_softmax
 from pipeline.networks.layers import normalise
-from pipeline.settings import load
+from pipeline.settings import Settings, load
 from pipeline.skeleton import FLIP, JOINTS
 from pipeline.training.batches import Photographs, augmented_batch
 from pipeline.training.losses import adversarial_loss, masked_mean
@@ -58,6 +58,7 @@ class Looks(NamedTuple):
     outputs: Tensor  # (B, 14, h, h), of G
     maps: Tensor  # (B, 14, h, h), of G
     found: Tensor  # (B, 14, 2), heatmap px
+    near: Tensor  # (B, 14), how much of a map is near
     truth: Tensor  # (B, 14, 2), heatmap px, NaN for what does not count
 
     @property
@@ -129,18 +130,18 @@ class Player:
         self.optimiser.step()
 
 
-def players(generator: Generator, channels: int, sigma: float) -> dict[str, Player]:
+def players(settings: Settings) -> dict[str, Player]:
     """From the one of the pipeline, of the pose alone, to one of G's size that looks through G."""
-    stride = 4
+    geometry, channels = settings.cache.geometry, settings.model.features[0]
 
     def player(features: bool, rendered: bool, taught: bool, widths: Sequence[int]) -> Player:
-        network = PoseDiscriminator(widths, stride, occlusion=False)
+        network = PoseDiscriminator(widths, geometry.stride, occlusion=False)
         if features:
             network.eye = nn.Conv2d(channels, widths[0], 1)  # type: ignore[assignment]
         moved_by = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
-        return Player(network, moved_by, features, rendered, taught, sigma)
+        return Player(network, moved_by, features, rendered, taught, geometry.sigma)
 
-    small = load().train.discriminator_features
+    small = settings.train.discriminator_features
     return {
         "P as it is": player(False, False, False, small),
         "places alone": player(False, True, False, small),
@@ -186,10 +187,10 @@ class Eyes:
     def __call__(self, images: Tensor, truth: Tensor) -> Looks:
         outputs = self.generator(images)[-1]
         maps = self.generator.heatmaps(outputs)[:, : len(JOINTS)]
-        places, _, _ = decode(maps, self.geometry, self.geometry.reach)
+        places, near, _ = decode(maps, self.geometry, self.geometry.reach)
         found = self.geometry.input_to_heatmap(places)
         features = F.avg_pool2d(self._kept[0], 2)
-        return Looks(images, features, outputs[:, : len(JOINTS)], maps, found, truth)
+        return Looks(images, features, outputs[:, : len(JOINTS)], maps, found, near, truth)
 
 
 def cosine(asked: Tensor, wanted: Tensor) -> Tensor:
@@ -197,7 +198,7 @@ def cosine(asked: Tensor, wanted: Tensor) -> Tensor:
     return F.cosine_similarity(asked.flatten(2), wanted.flatten(2), dim=-1, eps=1e-20)
 
 
-def ask(player: Player, looks: Looks) -> dict[str, Tensor]:
+def ask(generator: Generator, player: Player, looks: Looks) -> dict[str, Tensor]:
     """All that a row is the mean of, of some photographs, (B, 14) each."""
     exchanged = looks.truth[:, list(FLIP)]
     drawn = player.drawn(looks.truth, looks)
@@ -210,8 +211,7 @@ def ask(player: Player, looks: Looks) -> dict[str, Tensor]:
             "exchanged": player.answers(looks, player.drawn(exchanged, looks)) > 0,
         }
     outputs = looks.outputs.detach().requires_grad_()
-    peak = 2 * torch.pi * player.sigma**2
-    maps = (peak * position_log_softmax(outputs).exp()).clamp(max=1)
+    maps = generator.heatmaps(outputs)
     loss = adversarial_loss(player.of_generator(looks._replace(maps=maps)), looks.mask)
     [asked] = torch.autograd.grad(loss, outputs)
     return said | gradients(asked, looks, player.sigma)
@@ -275,12 +275,12 @@ def probed(
         truth = torch.from_numpy(points).float().to(device)
         with torch.no_grad():
             looks, mirrored = eyes(images, truth), eyes(images.flip(-1), truth)
-            given = decode(looks.maps, eyes.geometry, eyes.geometry.reach)
         for name, player in known.items():
-            said.setdefault(name, []).append(ask(player, looks))
+            said.setdefault(name, []).append(ask(eyes.generator, player, looks))
         for name, asked in other_looks(looks, mirrored, eyes.geometry.sigma).items():
             said.setdefault(name, []).append(asked)
-        predicted = crops.predictions(some, *(each.cpu().numpy() for each in given))
+        found = (eyes.geometry.heatmap_to_input(looks.found), looks.near, looks.near * 0)
+        predicted = crops.predictions(some, *(each.cpu().numpy() for each in found))
         places.append(predicted.points)
         heights.append(looks.maps.amax((-2, -1)).cpu().numpy())
         near.append(predicted.scores)
@@ -320,9 +320,8 @@ def main() -> None:
     # The last steps of the training, whose input is as large as it gets.
     first = settings.train.steps - options.steps
     eyes, rng = Eyes(estimator), np.random.default_rng(0)
-    channels = settings.model.features[0]
     torch.manual_seed(0)
-    known = players(estimator.generator, channels, estimator.geometry.sigma)
+    known = players(settings)
     for player in known.values():
         player.network.to(estimator.device)
     for step in tqdm(range(first, settings.train.steps), "teach", unit=" steps"):

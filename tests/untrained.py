@@ -4,6 +4,7 @@ them."""
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ import torch
 
 from conftest import ROOT
 from pipeline.finding.finder import Finder
+from pipeline.judging.fit import UNJUDGED
 from pipeline.networks import checkpoint
 from pipeline.networks.generator import Generator
-from pipeline.photographs.judgement import Judgement
 from pipeline.settings import Cache, Model
 from pipeline.settings import Finder as FinderSettings
 
@@ -49,16 +50,7 @@ FINDER = FinderSettings(
     log_every=1,
 )
 # Whoever is found is told of: what nobody has trained is sure of nothing.
-JUDGEMENT = Judgement(
-    bias=0.0,
-    centre=0.5,
-    joints=0.5,
-    least=0.0,
-    hidden=0.05,
-    outside=0.0,
-    right_bias=0.0,
-    right_near=1.0,
-)
+JUDGEMENT = replace(UNJUDGED, centre=0.5, joints=0.5, hidden=0.05)
 
 
 @contextmanager

@@ -35,9 +35,13 @@ def render(points: Tensor, size: int, sigma: float) -> Tensor:
 
 def flip_maps(maps: Tensor) -> Tensor:
     """Maps (B, T J, h, w) of the mirrored photograph: mirrored, each under its partner's name."""
+    return exchanged(maps.flip(-1))
+
+
+def exchanged(maps: Tensor) -> Tensor:
+    """Maps (B, T J, h, w), each under its partner's name: left for right."""
     joints = len(FLIP)
-    partners = [task + partner for task in range(0, maps.shape[1], joints) for partner in FLIP]
-    return maps.flip(-1)[:, partners]
+    return maps[:, [task + partner for task in range(0, maps.shape[1], joints) for partner in FLIP]]
 
 
 def smooth(maps: Tensor, sigma: float) -> Tensor:

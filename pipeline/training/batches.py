@@ -165,7 +165,7 @@ def augmented_batch(
     inside = ((points > -0.5) & (points < side - 0.5)).all(-1, keepdim=True)
     points = torch.where(inside, points, torch.nan)
     pose = heatmaps.render(points, side, geometry.sigma)
-    batch = _batch(
+    batch = batch_of(
         people.images, points, pose, people.occluded if settings.model.occlusion else None
     )
     return batch._replace(counts=annotated.float()) if draw.cuts else batch
@@ -222,11 +222,12 @@ def plain_batch(indices: np.ndarray, photographs: Photographs, occlusion: bool) 
     placed, x, y, occluded = (upload(torch.from_numpy(each), device) for each in arrays)
     images = upload(estimator.inputs(crops, indices), device)
     pose = heatmaps.expand(x.float(), y.float())
-    return _batch(images, placed, pose, occluded if occlusion else None)
+    return batch_of(images, placed, pose, occluded if occlusion else None)
 
 
-def _batch(images: Tensor, points: Tensor, pose: Tensor, occluded: Tensor | None) -> Batch:
-    """occluded: (B, 14) bool, or None without that task."""
+def batch_of(images: Tensor, points: Tensor, pose: Tensor, occluded: Tensor | None) -> Batch:
+    """That of images (B, 3, S, S) in [0, 1], points (B, 14, 2), heatmap px, and pose maps (B, 14,
+    h, h). occluded: (B, 14) bool, or None without that task."""
     images = normalise(images).contiguous(memory_format=torch.channels_last)
     mask = (~points.isnan().any(-1)).float()
     tasks = [pose] if occluded is None else [pose, pose * occluded[..., None, None]]

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from pipeline.evaluation import metrics
+from pipeline.networks import heatmaps
 from pipeline.networks.discriminators import PoseDiscriminator
 from pipeline.skeleton import FLIP
 from pipeline.training.losses import masked_mean
@@ -18,12 +20,11 @@ def knowledge(
 
     points, mask: (B, J, 2), heatmap px, and (B, J), of what is annotated.
     """
-    joints, side = mask.shape[1], real.shape[-1]
-    names = [task + partner for task in range(0, real.shape[1], joints) for partner in FLIP]
     another, exchanged = player(
-        torch.cat([images.roll(1, 0), images]), torch.cat([real, real[:, names]])
+        torch.cat([images.roll(1, 0), images]), torch.cat([real, heatmaps.exchanged(real)])
     ).chunk(2)
-    apart = (points - points[:, list(FLIP)]).norm(dim=-1) > side / 10  # a NaN point compares false
+    between = (points - points[:, list(FLIP)]).norm(dim=-1)
+    apart = between > real.shape[-1] / 10  # a NaN point compares false
     return {
         "pose/true_in_another": masked_mean((another > 0).float(), mask),
         "pose/true_exchanged": masked_mean((exchanged > 0).float(), mask * apart),
@@ -34,7 +35,5 @@ def auc(answers: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """How likely an answer (B, J) to a true joint is above one to a false one; ties count half, and
     0.5 where there are none of either."""
     true, false = (answers[(mask > 0) & (labels == label)] for label in (1, 0))
-    if not len(true) or not len(false):
-        return answers.new_tensor(0.5)
-    difference = true[:, None] - false
-    return ((difference > 0).float() + (difference == 0).float() / 2).mean()
+    known = metrics.auc(true.cpu().numpy(), false.cpu().numpy())
+    return answers.new_tensor(known).nan_to_num(0.5)

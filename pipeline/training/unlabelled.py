@@ -6,12 +6,10 @@ The box around the person is taken as known, its joints are not looked at.
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pipeline.distributed.ranks import ALONE, Ranks
 from pipeline.evaluation.occluders import People
-from pipeline.networks import heatmaps
-from pipeline.networks.generator import Generator
+from pipeline.networks.estimator import CropEstimator, decode
 from pipeline.networks.layers import normalise
 from pipeline.seeding import seeded
 from pipeline.settings import Settings, Train
@@ -19,6 +17,7 @@ from pipeline.training.batches import (
     Batch,
     Draw,
     Photographs,
+    batch_of,
     covered,
     input_size,
     moved,
@@ -70,33 +69,22 @@ def unlabelled_batch(
         cuts=None,
     )
     people, donors = moved(draw, photographs, settings, ranks)
-    open_images = _input(people.images)
-    maps = two_looks(state.averaged_generator, open_images)
-    pose = maps[:, : state.averaged_generator.joints]
-    points = geometry.heatmap_to_input(heatmaps.decode(heatmaps.smooth(pose, geometry.sigma))[0])
-    nothing = torch.zeros_like(points[..., 0])
-    people = covered(draw, People(people.images, points, nothing.bool()), donors, settings, ranks)
-    tasks = [pose, pose * people.occluded[..., None, None]] if settings.model.occlusion else [pose]
-    everything = torch.ones_like(nothing)
-    if config.unlabelled == "both":
-        counts = (state.pose(open_images, maps) > 0).to(nothing.dtype)
-    else:
-        counts = everything if config.unlabelled == "teacher" else nothing
-    return Batch(
-        images=_input(people.images),
-        points=torch.full_like(points, torch.nan),
-        maps=torch.cat(tasks, dim=1),
-        mask=nothing,
-        counts=counts,
-        played=nothing if config.unlabelled == "teacher" else everything,
+    # In fp32, with flip test: as it is measured and kept.
+    teacher = CropEstimator(state.averaged_generator, geometry, {}, photographs.device)
+    maps = teacher.heatmaps(people.images)
+    points, _, _ = decode(maps, geometry, geometry.sigma)
+    taken = state.pose(normalise(people.images), maps) > 0 if config.unlabelled == "both" else None
+    seen = People(people.images, points, torch.zeros_like(points[..., 0]).bool())
+    people = covered(draw, seen, donors, settings, ranks)
+    batch = batch_of(
+        people.images,
+        torch.full_like(points, torch.nan),  # of no joint is the place known
+        maps[:, : points.shape[1]],
+        people.occluded if settings.model.occlusion else None,
     )
-
-
-def two_looks(generator: Generator, images: Tensor) -> Tensor:
-    """A generator's maps (B, T J, h, h) of images, normalised, and of their mirrored selves."""
-    maps, mirrored = (generator.heatmaps(generator(each)[-1]) for each in (images, images.flip(-1)))
-    return (maps + heatmaps.flip_maps(mirrored)) / 2
-
-
-def _input(images: Tensor) -> Tensor:
-    return normalise(images).contiguous(memory_format=torch.channels_last)
+    everything = torch.ones_like(batch.mask)
+    if config.unlabelled == "teacher":
+        return batch._replace(counts=everything)
+    return batch._replace(
+        counts=batch.mask if taken is None else taken.to(batch.mask.dtype), played=everything
+    )
