@@ -1,6 +1,7 @@
 """A change of home: a store's runs and models copied into a real MLflow server, each once."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -16,6 +17,7 @@ from pipeline.networks import checkpoint
 from pipeline.settings import load
 from pipeline.tracking import registry
 from pipeline.tracking.copying import FROM
+from pipeline.tracking.delivery import crown
 from pipeline.tracking.recording import training_run
 
 SETTINGS = load(ROOT / "params.yaml")
@@ -209,3 +211,41 @@ def test_a_store_without_runs_is_copied_too(server, tmp_path, capsys):
     with untrained.repository(tmp_path):
         assert main(["track", "--to", server]) == 0
     assert "copied" not in capsys.readouterr().out
+
+
+class Late(mlflow.MlflowClient):
+    """A client that is slow: just before it first sets an alias, another does all of its own."""
+
+    def __init__(self, uri: str, other: Callable[[], None]) -> None:
+        super().__init__(uri)
+        self.others = [other]
+
+    def set_registered_model_alias(self, *words: str) -> None:
+        while self.others:
+            self.others.pop()()
+        super().set_registered_model_alias(*words)
+
+
+@pytest.mark.parametrize(("late", "champion"), [(0.6, 2), (0.8, 1)])
+def test_of_two_that_crown_theirs_at_once_the_better_is_the_champion(server, late, champion):
+    client, name = mlflow.MlflowClient(server), f"race-{late}"
+    client.create_registered_model(name)
+
+    def version(score: float):
+        tags = {"score": str(score), "protocol": "p"}
+        return client.create_model_version(name, "s3://nowhere/model", tags=tags)
+
+    mine = version(late)
+    crown(Late(server, lambda: crown(client, name, version(0.7))), name, mine)
+    assert int(client.get_model_version_by_alias(name, "champion").version) == champion
+
+
+def test_a_version_that_was_passed_over_on_purpose_stays_so(server):
+    client, name = mlflow.MlflowClient(server), "chosen"
+    client.create_registered_model(name)
+    tags = [{"score": score, "protocol": "p"} for score in ("0.7", "0.5")]
+    best, chosen = (
+        client.create_model_version(name, "s3://nowhere/model", tags=each) for each in tags
+    )
+    crown(client, name, chosen, aside=[str(best.version)])
+    assert client.get_model_version_by_alias(name, "champion").version == chosen.version

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.paths import main_root
 from pipeline.processes import alone
-from pipeline.tracking.delivery import METRICS_A_CALL, VERSIONS, Delivery, better, link
+from pipeline.tracking.delivery import METRICS_A_CALL, VERSIONS, Delivery, better, crown, link
 from pipeline.tracking.pages import PREFIX, VIEW
 from pipeline.tracking.recording import resend
 from pipeline.tracking.store import (
@@ -206,7 +206,10 @@ class Copying:
                     present = client.get_model_version(model.name, there[alias])
                     if alias != "champion" or not better(new[number].tags, present.tags):
                         continue
-                client.set_registered_model_alias(model.name, alias, new[number].version)
+                if alias == "champion":
+                    crown(client, model.name, new[number], [str(v.version) for v in new.values()])
+                else:
+                    client.set_registered_model_alias(model.name, alias, new[number].version)
 
     def _version(self, client: Any, version: Any) -> Any:
         """A version of a copied model; the one that is there, if it is."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -240,12 +240,9 @@ class Delivery:
                 name, source, self.run_id, tags=tags, model_id=model_id
             )
             link(client, model_id, new)
-            aliases = client.get_registered_model(name).aliases
-            if "champion" in aliases:
-                present = client.get_model_version(name, aliases["champion"])
-                if not better(tags, present.tags):
-                    return
-            client.set_registered_model_alias(name, "champion", new.version)
+            champion = client.get_registered_model(name).aliases.get("champion")
+            if champion is None or better(tags, client.get_model_version(name, champion).tags):
+                crown(client, name, new)
 
     def card(
         self, about: str, card: str, step: int, time: int, results: Sequence[Mapping[str, Any]]
@@ -305,6 +302,24 @@ def link(client: Any, model_id: str, version: Any) -> None:
     own = {"name": version.name, "version": str(version.version)}
     if own not in [each | {"version": str(each["version"])} for each in known]:
         client.set_logged_model_tags(model_id, {VERSIONS: json.dumps([*known, own])})
+
+
+def crown(client: Any, name: str, version: Any, aside: Collection[str] = ()) -> None:
+    """Make a version the champion, or what beats it: others may be crowning theirs at this moment,
+    and a server has no lock, so whoever sets the alias last looks again, with all versions there.
+
+    aside: numbers of versions that were passed over on purpose.
+    """
+    while True:
+        champion = version
+        found = client.search_model_versions(f"name = '{name}'")
+        for each in sorted(found, key=lambda each: int(each.version)):
+            if str(each.version) not in aside and better(each.tags, champion.tags):
+                champion = each
+        present = client.get_registered_model(name).aliases.get("champion")
+        if str(present) == str(champion.version):
+            return
+        client.set_registered_model_alias(name, "champion", champion.version)
 
 
 def better(new: Mapping[str, str], champion: Mapping[str, str]) -> bool:
