@@ -24,7 +24,7 @@ MOVED := $(shell test ! -s $(READY) || test "$$(cat $(READY))" = "$$(pwd -P)" ||
 .PHONY: quickstart kept test test-faults bench bench-peer sbom audit publish moved
 
 quickstart: kept $(READY)
-	dvc exp run --temp --force --name quickstart $$(sed 's/#.*//' quickstart.args)
+	python -m pipeline run quickstart --temp --force --name quickstart
 
 # Before anything is installed: whether DVC keeps an experiment here.
 kept:

@@ -1,5 +1,5 @@
-"""What it brings to begin with the committed weights: `finetune.args` on few photographs, beside
-the same training from nothing (an encoder with ImageNet weights).
+"""What it brings to begin with the committed weights: the preset `finetune` on few photographs,
+beside the same training from nothing (an encoder with ImageNet weights).
 
     python -m benchmarks.finetuning lspet     # of its validation part, measured on its test part
     python -m benchmarks.finetuning figures   # of drawn people, who are new to the weights
@@ -10,7 +10,6 @@ results/finetuning.csv is one training; those that are there are not made again.
 
 import argparse
 import csv
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from pipeline import paths
+from pipeline import paths, presets
 from pipeline.data import storage, targets
 from pipeline.data.crops import Crops, Predictions, batches
 from pipeline.device import default_device
@@ -29,12 +27,12 @@ from pipeline.evaluation.metrics import by_group, normalised_distance, share_bel
 from pipeline.figures import drawn_people
 from pipeline.files import written_whole
 from pipeline.networks.estimator import CropEstimator
-from pipeline.settings import PARAMS, Settings, check
+from pipeline.settings import Settings, check, load
 from pipeline.training.batches import Photographs
 from pipeline.training.loop import train
 from pipeline.training.state import TrainingState
 
-PRESET = Path("finetune.args")
+PRESET = "finetune"
 RESULTS = Path("benchmarks/results/finetuning.csv")
 SCRATCH = Path(".dvc/tmp/finetuning")
 COUNTS = (50, 200, 800)  # photographs that train
@@ -84,14 +82,10 @@ DOMAINS = {"lspet": lspet, "figures": figures}
 
 
 def preset(**changes: object) -> Settings:
-    """params.yaml with finetune.args, and with changes of the group train."""
-    values = yaml.safe_load(PARAMS.read_text())
-    lines = [line.split("#")[0] for line in PRESET.read_text().splitlines()]
-    for name, value in re.findall(r"-S (\S+?)=(\S+)", "\n".join(lines)):
-        group, key = name.split(".")
-        values[group][key] = yaml.safe_load(value)
-    values["train"] |= changes
-    return check(values, str(PRESET))
+    """params.yaml with the preset, and with changes of the group train."""
+    chosen = presets.read(PRESET)
+    values = {group: keys | chosen.get(group, {}) for group, keys in load().model_dump().items()}
+    return check(values | {"train": values["train"] | changes}, PRESET)
 
 
 def taught(domain: Domain, count: int, settings: Settings, start: bool) -> CropEstimator:

@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "a page to try the model on, in the browser",
     "check": "what a folder of your own photographs and annotations holds, before training",
     "export": "the trained generator as an ONNX file",
+    "run": "an experiment, or a sweep, with presets: `dvc exp run` with presets/NAME.yaml",
     "sweep": "many trials on the machines of a Ray cluster",
     "compare": "finished experiments beside each other: a table for a paper",
     "scenes": "photographs of one scene in LSPet, looked for anew",

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 from scipy.io import loadmat, savemat
 
 import layouts
 from conftest import GEOMETRY, ROOT
 from layouts import Someone
+from pipeline import presets
 from pipeline.__main__ import main
 from pipeline.annotations import image_paths, load_annotations, load_known
 from pipeline.commands.coco import document
@@ -277,17 +277,6 @@ def test_published_test_parts_are_kept(tmp_path, shown):
         check(which)
 
 
-def data_of(preset: str) -> dict:
-    """What a file of parameters says of the group data."""
-    lines = [line for line in (ROOT / preset).read_text().splitlines() if line[:1] != "#"]
-    pairs = [line.removeprefix("-S ").split("=") for line in lines]
-    return {
-        key.removeprefix("data."): yaml.safe_load(value)
-        for key, value in pairs
-        if key.startswith("data.")
-    }
-
-
 def named(data: dict, root) -> Own:
     published = data["parts"] == "published"
     return Own(root / data["folder"], data["annotations"], data["orientation"], published)
@@ -308,7 +297,7 @@ def test_the_protocol_of_the_paper_on_lsp_runs_where_the_data_lie(tmp_path, show
     mpii = layouts.copy_of(folder, sets / "mpii")
     layouts.in_mpii(mpii, people)
     (mpii / "mpii.mat").rename(mpii / "mpii_human_pose_v1_u12_1.mat")
-    write(named(data_of("paper-lsp.args"), tmp_path), tmp_path / "dataset")
+    write(named(presets.read("paper-lsp")["data"], tmp_path), tmp_path / "dataset")
     names = [path.name for path in image_paths(tmp_path / "dataset")]
     test = load_known(tmp_path / "dataset", names).test
     assert np.flatnonzero(test).tolist() == list(range(1000, 2000)) and len(test) == 2010
@@ -318,7 +307,7 @@ def test_the_protocol_on_mpii_runs_where_the_data_lie(tmp_path, shown):
     folder, people = shown
     mpii = layouts.copy_of(folder, tmp_path / "sets/mpii")
     layouts.in_hourglass(mpii, people, validation=[False, True, False, False, True, True])
-    found = check(named(data_of("paper-mpii.args"), tmp_path)).people
+    found = check(named(presets.read("paper-mpii")["data"], tmp_path)).people
     assert [p.test for p in found] == [False, True, False, False, True, True]
     assert all(p.annotated[HEAD].all() for p in found)  # what PCKh is measured in
 

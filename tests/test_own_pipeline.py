@@ -16,8 +16,9 @@ from scipy.io import loadmat
 
 import layouts
 import untrained
-from conftest import LSP, LSPET, ROOT, sh
+from conftest import LSP, LSPET, sh
 from layouts import Someone
+from pipeline import presets
 from pipeline.annotations import load_annotations
 from pipeline.files import digest
 from pipeline.networks import checkpoint
@@ -95,9 +96,9 @@ def test_a_changed_annotation_and_a_changed_start_are_noticed(project):
 
 
 def test_the_preset_begins_with_the_committed_weights():
-    preset = (ROOT / "finetune.args").read_text()
-    assert "-S train.start=pretrained/generator.safetensors\n" in preset
-    assert "-S finder.start=pretrained/finder.safetensors\n" in preset
+    preset = presets.read("finetune")
+    assert preset["train"]["start"] == "pretrained/generator.safetensors"
+    assert preset["finder"]["start"] == "pretrained/finder.safetensors"
 
 
 # Real photographs

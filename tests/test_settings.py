@@ -275,25 +275,3 @@ def test_what_is_long_is_not_repeated_and_of_many_mistakes_some_are_named(values
     assert line.startswith("train.xxx") and line.isprintable() and len(line) < 1000
     lines = complaints({f"group{k}": 1 for k in range(100)})
     assert len(lines) == 21 and lines[-1] == "88 more mistakes"  # eight groups are missing, too
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("quickstart.args", "gpu.args", "hourglass.args", "finetune.args"),
-        *("paper-lsp.args", "paper-mpii.args"),
-    ],
-)
-def test_the_overrides_that_come_with_the_project_are_valid(name):
-    values = yaml.safe_load(PARAMS.read_text())
-    lines = [
-        line for line in PARAMS.with_name(name).read_text().splitlines() if not line.startswith("#")
-    ]
-    assert len(lines) > 5
-    for line in lines:
-        flag, override = line.split()
-        key, value = override.split("=")
-        group, key = key.split(".")
-        assert flag == "-S" and key in values[group]
-        values[group][key] = yaml.safe_load(value)
-    check(values, name)

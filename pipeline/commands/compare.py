@@ -1,6 +1,6 @@
 r"""Finished experiments beside each other: a table for a paper, and a picture.
 
-    dvc exp run --queue --name alpha $(sed 's/#.*//' quickstart.args) \
+    python -m pipeline run quickstart --queue --name alpha \
       -S train.alpha=0,0.02 -S train.seed=0,1,2
     dvc queue start
     python -m pipeline compare alpha --by train.alpha

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pipeline import presets
 from pipeline.errors import shown
 from pipeline.processes import STOPPED
 
@@ -32,6 +33,9 @@ MEASURE = "PCK@0.2"  # of the validation part
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command is told."""
     parser.add_argument("name", metavar="NAME", help="of the sweep; its trials are NAME-...")
+    parser.add_argument(
+        "presets", nargs="*", metavar="PRESET", help="whose parameters all trials have"
+    )
     parser.add_argument(
         "-S", "--set-param", dest="overrides", action="append", required=True,
         metavar="PARAMETER=VALUES", help="as of `dvc exp run`: a,b,c or, to search, interval(a,b)",
@@ -66,7 +70,8 @@ def run(options: argparse.Namespace) -> int:
 
     _check(options)
     chosen: Plan
-    trials = [] if options.search else space.grid(options.name, options.overrides)
+    overrides = [*presets.overrides(options.presets), *options.overrides]
+    trials = [] if options.search else space.grid(options.name, overrides)
     for trial in trials:
         space.check_settings(trial)
     start = base.base(options.git_remote)
@@ -76,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             if options.search:
                 from pipeline.sweeps.search import Search
 
-                about = options.name, options.overrides, options.search, options.study
+                about = options.name, overrides, options.search, options.study
                 chosen = Search(*about, start)
             else:
                 chosen = plan.Grid(trials, start.finished())
