@@ -57,6 +57,7 @@ publish: $(READY)
 	rm -rf weights
 	dvc push train finder calibrate
 	cp --no-preserve=mode models/generator.safetensors models/finder.safetensors models/judgement.json pretrained/
+	cd pretrained && sha256sum *.json *.safetensors > SHA256SUMS && sha256sum SHA256SUMS
 
 # The project itself is built by the setuptools that the lock names.
 $(READY): requirements.txt pyproject.toml $(MOVED)

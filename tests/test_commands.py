@@ -89,10 +89,9 @@ def test_every_command_by_weights_says_so(tmp_path, monkeypatch, capsys, words):
         ("predict", "{}", "--out", "out"),
         ("predict", "a.jpg", "--out", "{}"),
         ("predict", "a.jpg", "--out", "out", "--boxes", "{}"),
-        ("predict", "a.jpg", "--out", "out", "--weights", "{}"),
         ("lsp", "{}"),
     ],
-    ids=["path", "out", "boxes", "weights", "lsp"],
+    ids=["path", "out", "boxes", "lsp"],
 )
 def test_an_address_is_refused_with_all_its_slashes(tmp_path, monkeypatch, capsys, words):
     monkeypatch.chdir(tmp_path)

@@ -440,7 +440,7 @@ GENERATOR, FINDER = "generator.safetensors", "finder.safetensors"
         (
             {"judgement_json": "judgement.json"},
             WeightsError,
-            "finder.safetensors: no weights there; `dvc pull",
+            "finder.safetensors: no weights there; the committed ones",
         ),
         (
             {"judgement_json": "judgement.json", "finder_safetensors": GENERATOR},

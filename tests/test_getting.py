@@ -6,13 +6,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from hashlib import md5
+from functools import partial
+from hashlib import md5, sha256
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
 
 from conftest import ROOT, environment, git, sh
+from pipeline.__main__ import main
+from pipeline.errors import PipelineError
+from pipeline.photographs.estimator import PoseEstimator
 from servers import free_port, program
 
 FILES = ("generator.safetensors", "finder.safetensors", "judgement.json")
@@ -80,3 +86,94 @@ def test_they_find_people_outside_any_repository(tmp_path):
     )
     [said] = (tmp_path / "found").glob("*.json")
     assert json.loads(said.read_text())["people"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A copy of what is published; what is fetched is kept beside it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return shutil.copytree(ROOT / "pretrained", tmp_path / "published")
+
+
+@pytest.fixture
+def web(folder) -> Iterator[str]:
+    """The folder's address on a real HTTP server."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def named(web: str, folder: Path) -> str:
+    return f"{web}#sha256={sha256((folder / 'SHA256SUMS').read_bytes()).hexdigest()}"
+
+
+def test_a_model_is_loaded_from_an_address_and_fetched_once(web, folder, capsys):
+    address, photograph = named(web, folder), ROOT / "examples/own/images/figure-0.jpg"
+    there = PoseEstimator.load(folder / "generator.safetensors").find([photograph])
+    (found,) = PoseEstimator.load(address).find([photograph])
+    assert [person.description() for person in found] == [p.description() for p in there[0]]
+    for path in folder.iterdir():
+        path.unlink()
+    out = folder / "found"
+    assert main(["predict", str(photograph), "--weights", address, "--out", str(out)]) == 0
+    assert len(list(out.glob("*.json"))) == 1
+
+
+def test_what_was_damaged_on_this_machine_is_fetched_anew(web, folder, tmp_path):
+    address = named(web, folder)
+    PoseEstimator.load(address)
+    (kept,) = (tmp_path / "cache").rglob("finder.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    PoseEstimator.load(address)
+    assert kept.read_bytes() == (folder / "finder.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", *FILES])
+def test_a_file_that_is_missing_or_another_is_not_taken(name, web, folder, tmp_path):
+    address = named(web, folder)
+    (folder / name).write_bytes(b"another")
+    with pytest.raises(PipelineError, match=f"/{name}: not the file whose SHA-256 is [0-9a-f]"):
+        PoseEstimator.load(address)
+    (folder / name).unlink()
+    with pytest.raises(PipelineError, match=f"/{name}: not fetched: 404") as error:
+        PoseEstimator.load(address)
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "cache").rglob(name))
+
+
+def test_sums_that_lack_a_file_are_refused(web, folder):
+    sums = folder / "SHA256SUMS"
+    sums.write_text("".join(sums.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(PipelineError, match="SHA256SUMS: names no finder.safetensors"):
+        PoseEstimator.load(named(web, folder))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://example.org/a", "https://example.org/a#sha256=12", "s3://a/b#sha256=" + "0" * 64],
+)
+def test_an_address_without_a_digest_is_not_asked(address, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "a.jpg", "--out", "out", "--weights", address]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {address}: expected https://.../FOLDER#sha256=DIGEST, a folder")
+    with pytest.raises(PipelineError, match="expected https"):
+        PoseEstimator.load(address)
+
+
+def test_a_server_that_is_away_is_said_in_one_sentence(folder):
+    address = named(f"http://127.0.0.1:{free_port()}", folder)
+    with pytest.raises(PipelineError, match="/SHA256SUMS: not fetched: ") as error:
+        PoseEstimator.load(address)
+    assert "\n" not in str(error.value)
+
+
+def test_the_sums_beside_the_weights_are_theirs():
+    sh(ROOT / "pretrained", "sha256sum", "--check", "--strict", "SHA256SUMS")

@@ -429,7 +429,7 @@ def test_weights_that_are_missing_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("finder.safetensors", "no weights there; `dvc pull"),
+        ("finder.safetensors", "no weights there; the committed ones"),
         ("judgement.json", "no such file; it belongs beside the weights"),
     ],
 )

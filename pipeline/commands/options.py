@@ -1,20 +1,18 @@
 """What several commands are told."""
 
 import argparse
-import re
 from pathlib import Path
 
 from pipeline import paths
 from pipeline.errors import PipelineError, brief
-
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+from pipeline.photographs.fetched import ADDRESS, fetched
 
 
 def add_weights(parser: argparse.ArgumentParser, kinds: str = ".safetensors") -> None:
-    """The option --weights: a file of one of these kinds."""
+    """The option --weights: a file of one of these kinds, or an address that is fetched."""
 
     def weights(text: str) -> Path:
-        path = local(text)
+        path = fetched(text) if ADDRESS.match(text) else Path(text)
         if not path.is_file():
             raise PipelineError(
                 f"{text}: no weights there; expected a file, {kinds}. The committed ones are taken"
@@ -27,7 +25,7 @@ def add_weights(parser: argparse.ArgumentParser, kinds: str = ".safetensors") ->
         type=weights,
         default=paths.WEIGHTS,
         metavar="FILE",
-        help=f"{kinds}; default: {paths.WEIGHTS}",
+        help=f"{kinds}, or https://.../FOLDER#sha256=DIGEST; default: {paths.WEIGHTS}",
     )
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from pipeline import paths
 from pipeline.errors import PipelineError, brief
 from pipeline.files import digest, written_whole
 from pipeline.geometry import Geometry
@@ -51,7 +52,8 @@ def read_settings(path: Path) -> dict:
             return json.loads((file.metadata() or {})["settings"])
     except FileNotFoundError:
         raise WeightsError(
-            f"{path}: no weights there; `dvc pull {path}` brings the committed ones"
+            f"{path}: no weights there; the committed ones lie in pretrained/, and"
+            f" `dvc pull {paths.WEIGHTS} {paths.FINDER}` brings them into {paths.WEIGHTS.parent}/"
         ) from None
     except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
         raise WeightsError(f"{path}: not weights of this pipeline: {brief(error)}") from None

@@ -13,6 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.finding.boxes import Found, refined
 from pipeline.finding.views import Maps, find
 from pipeline.geometry import Geometry
+from pipeline.photographs.fetched import ADDRESS, fetched
 from pipeline.photographs.judgement import Judgement
 from pipeline.photographs.people import Box, BoxError, Person
 from pipeline.reading import PhotographError, read
@@ -60,14 +61,15 @@ class PoseEstimator:
     @classmethod
     def load(cls, path: Path | str = paths.WEIGHTS, precision: str = "auto") -> "PoseEstimator":
         """That of a file of weights (.safetensors; needs PyTorch) or of an exported one (.onnx;
-        does not), and of the finder and the judgement that lie beside it.
+        does not), and of the finder and the judgement that lie beside it. An address, as of
+        `fetched`, is fetched first.
 
         precision: auto, the fastest that the hardware has; fp32; or bf16, not of an exported one.
         Raises PipelineError where one of the files is missing or another's.
         """
-        path = Path(path)
         if precision not in PRECISIONS:
             raise PipelineError(f"precision {precision!r}: expected {', '.join(PRECISIONS)}")
+        path = fetched(str(path)) if ADDRESS.match(str(path)) else Path(path)
         if path.suffix == ".onnx":
             if precision == "bf16":
                 raise PipelineError(f"{path}: an exported model computes in fp32 alone")
