@@ -2,6 +2,7 @@
 repository."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from threading import Thread
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from conftest import ROOT, environment, git, sh
 from pipeline.__main__ import main
@@ -177,3 +179,25 @@ def test_a_server_that_is_away_is_said_in_one_sentence(folder):
 
 def test_the_sums_beside_the_weights_are_theirs():
     sh(ROOT / "pretrained", "sha256sum", "--check", "--strict", "SHA256SUMS")
+
+
+def test_the_image_is_made_of_files_that_can_be_installed_in_locked_versions(tmp_path):
+    """Its three steps that need no Docker: what is copied, what is built, which versions."""
+    source = tmp_path / "source"
+    source.mkdir()
+    kept = [
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    ]
+    for name in kept:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name)
+        elif not name.endswith(".onnx"):
+            shutil.copy(ROOT / name, source / name)
+    words = ("--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", tmp_path)
+    sh(tmp_path, sys.executable, "-m", "pip", "wheel", *words, source)
+    assert list(tmp_path.glob("adversarial_posenet-*.whl"))
+
+    (script,) = re.findall(r"sed '(.*?)' /source", (ROOT / "Dockerfile").read_text())
+    versions = sh(ROOT, "sed", script, "requirements.txt").splitlines()
+    named = [line for line in versions if not line.strip().startswith("#")]
+    assert all(Requirement(line).specifier for line in named) and len(named) > 50

@@ -127,8 +127,8 @@ def iteration(
     the cost.
 
     with_probes: also how large the adversarial gradient is beside the reconstruction's, and what P
-    knows. Of several
-    processes each has its rows of the batch; what is returned is that of all rows.
+    knows. Of several processes each has its rows of the batch; what is returned is that of all
+    rows.
     """
     config, generator = settings.train, state.generator.train()
     images, points, truth, mask, counts, played = batch
