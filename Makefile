@@ -30,11 +30,12 @@ quickstart: kept $(READY)
 kept:
 	@$(PYTHON) -m pipeline.repository
 
+# A thread each: networks so small are slower on more, and several at once very much so.
 test: $(READY)
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(READY)
 	PYTHONPATH=tests python -m faults $(ARGS)
