@@ -14,7 +14,8 @@ from pipeline.finding.estimator import PeopleFinder
 from pipeline.inputs import fingerprint
 from pipeline.mosaics import protocol
 from pipeline.mosaics.album import Album
-from pipeline.networks import checkpoint, encoder
+from pipeline.networks import checkpoint
+from pipeline.networks.beginning import beginnings, flat
 from pipeline.settings import load
 from pipeline.tracking import store
 from pipeline.tracking.recording import training_run
@@ -27,22 +28,16 @@ def main() -> None:
     keep_memory()
     settings, device = load(), default_device()
     split, dataset = pd.read_csv(paths.SPLIT), paths.DATASET
-    made_by: dict[str, dict] = {
+    begun = beginnings(settings.finder, settings.finder.start)
+    made_by = {
         "data": {"name": settings.data.name},
         "finder": settings.finder.model_dump(exclude={"start"}),  # where it lies determines nothing
-    }
-    if settings.finder.pretrained:
-        made_by["pretrained"] = encoder.provenance(settings.finder.encoder)
-    path = Path(settings.finder.start)
-    if start := checkpoint.origin(path):
-        made_by["start"] = start
+    } | begun
+    start = Path(settings.finder.start) if "start" in begun else None
     album = Album.read(dataset, np.flatnonzero(split.part == "train"))
     seen = Album.read(dataset, np.flatnonzero(split.part == "validation"))
-    tags = {"fingerprint": fingerprint("finder", made_by), "device": device_name(device)} | {
-        f"{group}.{key}": value
-        for group in ("pretrained", "start")
-        for key, value in made_by.get(group, {}).items()
-    }
+    belongs_to = {"fingerprint": fingerprint("finder", made_by), "device": device_name(device)}
+    tags = belongs_to | flat(begun)
     with training_run(settings, tags=tags, resumed=False, network=store.FINDER) as run:
         history: list[dict[str, float]] = []
 
@@ -50,7 +45,7 @@ def main() -> None:
             history.append({"step": step} | metrics)
             run.log(step, metrics)
 
-        finder = train(album, settings.finder, device, report, path if start else None)
+        finder = train(album, settings.finder, device, report, start)
         checkpoint.save(paths.FINDER, finder, made_by)
         with written_whole(paths.FINDER_CURVE) as beside:
             pd.DataFrame(history).to_csv(beside, index=False, float_format="%.6g")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from pipeline import paths
 from pipeline.data import storage, targets
@@ -16,13 +17,14 @@ from pipeline.drawing.curves import learning_curves
 from pipeline.evaluation import protocol, results
 from pipeline.files import copied, digest, written_whole
 from pipeline.inputs import Inputs, fingerprint
-from pipeline.networks import checkpoint, encoder
+from pipeline.networks import checkpoint
+from pipeline.networks.beginning import beginnings, flat
 from pipeline.networks.estimator import CropEstimator
 from pipeline.processes import alone
-from pipeline.settings import load
+from pipeline.settings import Settings, load
 from pipeline.tracking import pictures, registry
 from pipeline.tracking.recording import training_run
-from pipeline.tracking.run import named, observing
+from pipeline.tracking.run import Run, named, observing
 from pipeline.training.batches import Photographs
 from pipeline.training.loop import Show, train
 from pipeline.training.state import TrainingState
@@ -45,29 +47,16 @@ def training() -> None:
     with joined() as ranks:
         settings, inputs, device = load(), Inputs.now("train"), default_device()
         split = pd.read_csv(paths.SPLIT)
-        crops = storage.load(paths.CROPS, settings.cache.geometry)
-        labelled, unlabelled = parted(np.flatnonzero(split.part == "train"), settings.train)
-        photographs = Photographs(
-            crops=crops,
-            targets=targets.load(paths.HEATMAPS),
-            train=labelled,
-            validation=np.flatnonzero(split.part == "validation"),
-            device=device,
-            unlabelled=unlabelled,
-        )
-        made_by: dict[str, dict] = {
+        photographs = read(split, settings, device)
+        begun = beginnings(settings.model, settings.train.start)
+        made_by = {
             "data": {"name": settings.data.name},
             "cache": settings.cache.model_dump(),
             "model": settings.model.model_dump(),
             "augment": settings.augment.model_dump(),
-            "train": settings.train.model_dump(
-                exclude={"start"}
-            ),  # where it lies determines nothing
-        }
-        if settings.model.pretrained:
-            made_by["pretrained"] = encoder.provenance(settings.model.encoder)
-        if start := checkpoint.origin(Path(settings.train.start)):
-            made_by["start"] = start
+            # Where the weights to begin with lie determines nothing.
+            "train": settings.train.model_dump(exclude={"start"}),
+        } | begun
         # For it all data is read, which may be much: once a machine, whose processes share it.
         own = fingerprint("train", made_by) if ranks.first_here else None
         belongs_to = ranks.same("their parameters, code or data", own)
@@ -75,29 +64,25 @@ def training() -> None:
 
         with only(ranks, saved.with_suffix(".lock")):
             state = TrainingState(settings, device)
-            if start:
+            if "start" in begun:
                 state.begin(Path(settings.train.start), settings)
             if saved.exists():
                 state.restore(saved, settings.train.steps)
                 print(f"going on from step {state.step} of a training that was stopped ({saved})")
             ranks.same("what is saved: let POSENET_CHECKPOINTS name one shared folder", state.step)
 
+            sha256 = digest(paths.CROPS / storage.SUMS)
             tags = {
                 "fingerprint": belongs_to,
-                "data.sha256": digest(paths.CROPS / storage.SUMS),
+                "data.sha256": sha256,
                 "device": device_name(device),
                 "processes": str(ranks.size),
-            } | {
-                f"{group}.{key}": value
-                for group in ("pretrained", "start")
-                for key, value in made_by.get(group, {}).items()
-            }
+            } | flat(begun)
             resumed = state.step > 0
             tracked = training_run(settings, tags=tags, resumed=resumed) if ranks.first else None
             with tracked or nullcontext() as run:
                 show: Show = unseen
                 if run:
-                    sha256 = tags["data.sha256"]
                     run.dataset(settings.data.name, sha256, str(paths.CROPS), "training")
                     show = observing()(pictures.progress(run, photographs, settings))
                     if not resumed:
@@ -112,30 +97,50 @@ def training() -> None:
                 with deterministic(settings.train.deterministic), stopping() as stopped:
                     train(state, photographs, settings, saved, report, show, stopped, ranks=ranks)
                 if ranks.first_here:
-                    checkpoint.save(paths.WEIGHTS, state.averaged_generator, made_by)
-                    curve = write_curve(state.history)
-
-                    estimator = CropEstimator.load(paths.WEIGHTS)
-                    evaluation = protocol.evaluate(estimator, crops, photographs.validation)
-                    measured = protocol.measure(evaluation)
-                    results.write(measured, "validation")
-                    copied(
-                        paths.copies("train"), paths.LEARNING_CURVE, paths.measures("validation")
-                    )
-                if run:
-                    run.log(state.step, named("validation", measured))
-                    run.tag("model.sha256", digest(paths.WEIGHTS))
-                    with observing():
-                        run.figure(learning_curves(curve), "pictures/learning_curves.png")
-                        pictures.log(
-                            run, "validation", evaluation, estimator, crops, photographs.targets
-                        )
-                        registry.describe(run, estimator, split, {"validation": measured})
+                    measured = write_results(state, photographs, split, made_by, run)
                 inputs.check()
                 ranks.wait()  # until all machines have their results, the saved state is needed
             if ranks.first:
                 saved.unlink(missing_ok=True)
                 print(f"validation\n{results.table(measured)}")
+
+
+def read(split: pd.DataFrame, settings: Settings, device: torch.device) -> Photographs:
+    """What is trained on, and validated."""
+    labelled, unlabelled = parted(np.flatnonzero(split.part == "train"), settings.train)
+    return Photographs(
+        crops=storage.load(paths.CROPS, settings.cache.geometry),
+        targets=targets.load(paths.HEATMAPS),
+        train=labelled,
+        validation=np.flatnonzero(split.part == "validation"),
+        device=device,
+        unlabelled=unlabelled,
+    )
+
+
+def write_results(
+    state: TrainingState,
+    photographs: Photographs,
+    split: pd.DataFrame,
+    made_by: dict[str, dict],
+    run: Run | None,
+) -> dict:
+    """The weights, the learning curve, and the validation part's measures, which are given back."""
+    checkpoint.save(paths.WEIGHTS, state.averaged_generator, made_by)
+    curve, crops = write_curve(state.history), photographs.crops
+    estimator = CropEstimator.load(paths.WEIGHTS)
+    evaluation = protocol.evaluate(estimator, crops, photographs.validation)
+    measured = protocol.measure(evaluation)
+    results.write(measured, "validation")
+    copied(paths.copies("train"), paths.LEARNING_CURVE, paths.measures("validation"))
+    if run:
+        run.log(state.step, named("validation", measured))
+        run.tag("model.sha256", digest(paths.WEIGHTS))
+        with observing():
+            run.figure(learning_curves(curve), "pictures/learning_curves.png")
+            pictures.log(run, "validation", evaluation, estimator, crops, photographs.targets)
+            registry.describe(run, estimator, split, {"validation": measured})
+    return measured
 
 
 @contextmanager
