@@ -27,8 +27,16 @@ BESIDE = {  # in a room of a stage, though the stage does not import it
         "pipeline/networks/estimator.py",
         "pipeline/networks/heatmaps.py",
     },
-    "calibrate": {"pipeline/evaluation/results.py", "pipeline/networks/discriminators.py"},
-    "evaluate": {"pipeline/judging/fit.py", "pipeline/networks/discriminators.py"},
+    "calibrate": {
+        "pipeline/evaluation/results.py",
+        "pipeline/networks/beginning.py",
+        "pipeline/networks/discriminators.py",
+    },
+    "evaluate": {
+        "pipeline/judging/fit.py",
+        "pipeline/networks/beginning.py",
+        "pipeline/networks/discriminators.py",
+    },
 }
 FLOORS = (  # what stands on a floor imports from those below it alone
     {"errors"},
@@ -39,7 +47,7 @@ FLOORS = (  # what stands on a floor imports from those below it alone
     },
     {"inputs", "repository"},
     {"settings", "data", "figures", "sources"},
-    {"scenes", "distributed", "own"},
+    {"scenes", "distributed", "own", "presets"},
     {"networks"},
     {"finding"},
     {"evaluation", "mosaics", "photographs"},
