@@ -23,7 +23,8 @@ from pipeline.tracking.run import Run, named
 SERVING = Path(__file__).parents[1] / "commands" / "serving.py"
 PACKAGES = (  # that a served model needs
     "array-api-compat", "mlflow", "numpy", "opencv-python-headless", "pillow", "pillow_heif",
-    "pooch", "pydantic", "requests", "ruamel.yaml", "safetensors", "simplejpeg", "timm", "torch", "tqdm",
+    "pooch", "pydantic", "requests", "ruamel.yaml", "safetensors", "simplejpeg", "timm", "torch",
+    "tqdm",
 )  # fmt: skip
 
 
