@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 import untrained
 from conftest import ROOT
+from pipeline import paths
 from pipeline.networks import checkpoint
 from pipeline.networks.generator import Generator
 
@@ -108,7 +109,9 @@ def test_a_missing_file_is_answered_with_the_command_that_brings_it(tmp_path, re
     path = tmp_path / "generator.safetensors"
     with pytest.raises(checkpoint.WeightsError) as error:
         read(path)
-    assert str(path) in str(error.value) and f"dvc pull {path}" in str(error.value)
+    said = str(error.value)
+    assert said.startswith(f"{path}: no weights there; the committed ones lie in pretrained/")
+    assert f"dvc pull {paths.WEIGHTS} {paths.FINDER}" in said
 
 
 @pytest.mark.parametrize("read", [checkpoint.read_settings, checkpoint.load])

@@ -37,7 +37,7 @@ JUDGEMENT = replace(untrained.JUDGEMENT, least=0.35, hidden=4.7e-4, outside=0.13
 # What a machine that only predicts need not have: the extra `train` of pyproject.toml.
 TRAINING = (
     "array_api_compat", "dvc", "huggingface_hub", "jinja2", "matplotlib", "mlflow",
-    "onnx", "onnxscript", "pandas", "psutil", "pydantic", "pynvml", "requests", "ruamel",
+    "onnx", "onnxscript", "pandas", "psutil", "pydantic", "pynvml", "ruamel",
     "safetensors", "scipy", "sklearn", "timm", "torch", "yaml",
 )  # fmt: skip
 
