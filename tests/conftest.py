@@ -32,6 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(longest)))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forgotten():
+    """What a file's tests tell MLflow of a store is forgotten with them."""
+    yield
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A real one; where there is none the test skips."""
