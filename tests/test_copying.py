@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 import servers
@@ -19,6 +20,7 @@ from pipeline.tracking import registry
 from pipeline.tracking.copying import FROM
 from pipeline.tracking.delivery import crown
 from pipeline.tracking.recording import training_run
+from pipeline.tracking.store import tag_experiment
 
 SETTINGS = load(ROOT / "params.yaml")
 NAME = "adversarial-posenet-lspet"
@@ -238,6 +240,26 @@ def test_of_two_that_crown_theirs_at_once_the_better_is_the_champion(server, lat
     mine = version(late)
     crown(Late(server, lambda: crown(client, name, version(0.7))), name, mine)
     assert int(client.get_model_version_by_alias(name, "champion").version) == champion
+
+
+class Refused(mlflow.MlflowClient):
+    """A client whose first tag another sets at once: the database refuses it, as PostgreSQL does."""
+
+    refused = False
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        if self.refused:
+            return super().set_experiment_tag(experiment_id, key, value)
+        self.refused = True
+        super().set_experiment_tag(experiment_id, key, "theirs")
+        raise MlflowException("duplicate key value violates unique constraint")
+
+
+def test_of_two_that_set_a_tag_at_once_neither_fails(server):
+    client = Refused(server)
+    place = client.create_experiment("tagged at once")
+    tag_experiment(client, place, "view", "ours")
+    assert client.get_experiment(place).tags["view"] == "ours"
 
 
 def test_a_version_that_was_passed_over_on_purpose_stays_so(server):

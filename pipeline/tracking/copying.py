@@ -22,6 +22,7 @@ from pipeline.tracking.store import (
     open_at,
     public,
     remote,
+    tag_experiment,
     tracking_uri,
 )
 
@@ -73,7 +74,7 @@ class Copying:
                 target = open_at(self._uri, each.name)
                 for tag, value in each.tags.items():
                     if tag.startswith(f"{VIEW}-"):  # of a sweep
-                        target.client.set_experiment_tag(target.experiment, tag, value)
+                        tag_experiment(target.client, target.experiment, tag, value)
                 for run in _pages(
                     self._source.search_runs,
                     experiment_ids=[each.experiment_id],

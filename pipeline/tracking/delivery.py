@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.tracking import pages
 from pipeline.tracking.outbox import Message, Refused
-from pipeline.tracking.store import Store, alone
+from pipeline.tracking.store import Store, alone, tag_experiment
 
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
 Row = tuple[int, int, Mapping[str, float]]  # step, time in ms, values by name
@@ -289,7 +289,7 @@ class Delivery:
         tag, view = pages.sweep_view(self.store.name, name)
         place = self.store.experiment
         if tag not in self.store.client.get_experiment(place).tags:
-            self.store.client.set_experiment_tag(place, tag, view)
+            tag_experiment(self.store.client, place, tag, view)
 
     def end(self, status: str, time: int) -> None:
         """The final status, FINISHED, FAILED or KILLED, at a time in ms."""

@@ -184,8 +184,21 @@ def _experiment(client: Any, uri: str, name: str) -> str:
     for tag, value in pages.tags(name).items():
         there = known.tags.get(tag)
         if there is None or (there != value and pages.is_own(tag, there)):
-            client.set_experiment_tag(known.experiment_id, tag, value)
+            tag_experiment(client, known.experiment_id, tag, value)
     return known.experiment_id
+
+
+def tag_experiment(client: Any, experiment: str, tag: str, value: str) -> None:
+    """Set a tag that somebody else may be setting at this moment: of two that are new at once a
+    server's database takes one, and refuses the other."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_experiment_tag(experiment, tag, value)
+    except MlflowException:
+        if tag not in client.get_experiment(experiment).tags:
+            raise
+        client.set_experiment_tag(experiment, tag, value)  # there now, and so changed
 
 
 def artifacts_of(uri: str, experiment: str) -> str | None:
