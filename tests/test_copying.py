@@ -243,7 +243,7 @@ def test_of_two_that_crown_theirs_at_once_the_better_is_the_champion(server, lat
 
 
 class Refused(mlflow.MlflowClient):
-    """A client whose first tag another sets at once: the database refuses it, as PostgreSQL does."""
+    """Whose first tag another sets at once: the database refuses it, as PostgreSQL does."""
 
     refused = False
 
