@@ -15,9 +15,10 @@ from pipeline.inputs import fingerprint
 from pipeline.mosaics import protocol
 from pipeline.mosaics.album import Album
 from pipeline.networks import checkpoint
-from pipeline.networks.beginning import beginnings, flat
+from pipeline.networks.beginning import beginnings
 from pipeline.settings import load
 from pipeline.tracking import store
+from pipeline.tracking.provenance import flat
 from pipeline.tracking.recording import training_run
 from pipeline.tracking.run import named
 from stages import stage
@@ -37,7 +38,7 @@ def main() -> None:
     album = Album.read(dataset, np.flatnonzero(split.part == "train"))
     seen = Album.read(dataset, np.flatnonzero(split.part == "validation"))
     belongs_to = {"fingerprint": fingerprint("finder", made_by), "device": device_name(device)}
-    tags = belongs_to | flat(begun)
+    tags = belongs_to | dict(flat(begun))
     with training_run(settings, tags=tags, resumed=False, network=store.FINDER) as run:
         history: list[dict[str, float]] = []
 

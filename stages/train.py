@@ -18,11 +18,12 @@ from pipeline.evaluation import protocol, results
 from pipeline.files import copied, digest, written_whole
 from pipeline.inputs import Inputs, fingerprint
 from pipeline.networks import checkpoint
-from pipeline.networks.beginning import beginnings, flat
+from pipeline.networks.beginning import beginnings
 from pipeline.networks.estimator import CropEstimator
 from pipeline.processes import alone
 from pipeline.settings import Settings, load
 from pipeline.tracking import pictures, registry
+from pipeline.tracking.provenance import flat
 from pipeline.tracking.recording import training_run
 from pipeline.tracking.run import Run, named, observing
 from pipeline.training.batches import Photographs
@@ -77,7 +78,7 @@ def training() -> None:
                 "data.sha256": sha256,
                 "device": device_name(device),
                 "processes": str(ranks.size),
-            } | flat(begun)
+            } | dict(flat(begun))
             resumed = state.step > 0
             tracked = training_run(settings, tags=tags, resumed=resumed) if ranks.first else None
             with tracked or nullcontext() as run:

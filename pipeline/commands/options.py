@@ -5,14 +5,14 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.errors import PipelineError, brief
-from pipeline.photographs.fetched import ADDRESS, fetched
+from pipeline.photographs.fetched import ADDRESS, located
 
 
 def add_weights(parser: argparse.ArgumentParser, kinds: str = ".safetensors") -> None:
     """The option --weights: a file of one of these kinds, or an address that is fetched."""
 
     def weights(text: str) -> Path:
-        path = fetched(text) if ADDRESS.match(text) else Path(text)
+        path = located(text)
         if not path.is_file():
             raise PipelineError(
                 f"{text}: no weights there; expected a file, {kinds}. The committed ones are taken"

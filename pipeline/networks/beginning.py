@@ -1,6 +1,5 @@
 """What a network's weights were before it was taught here."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.networks import checkpoint, encoder
@@ -18,8 +17,3 @@ def beginnings(network: Model | Finder, start: str) -> dict[str, dict[str, str]]
         "start": checkpoint.origin(Path(start)),
     }
     return {kind: values for kind, values in known.items() if values}
-
-
-def flat(groups: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The same as a run's tags: `kind.key`."""
-    return {f"{kind}.{key}": value for kind, of in groups.items() for key, value in of.items()}

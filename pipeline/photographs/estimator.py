@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.finding.boxes import Found, refined
 from pipeline.finding.views import Maps, find
 from pipeline.geometry import Geometry
-from pipeline.photographs.fetched import ADDRESS, fetched
+from pipeline.photographs.fetched import located
 from pipeline.photographs.judgement import Judgement
 from pipeline.photographs.people import Box, BoxError, Person
 from pipeline.reading import PhotographError, read
@@ -69,7 +69,7 @@ class PoseEstimator:
         """
         if precision not in PRECISIONS:
             raise PipelineError(f"precision {precision!r}: expected {', '.join(PRECISIONS)}")
-        path = fetched(str(path)) if ADDRESS.match(str(path)) else Path(path)
+        path = located(str(path))
         if path.suffix == ".onnx":
             if precision == "bf16":
                 raise PipelineError(f"{path}: an exported model computes in fp32 alone")

@@ -18,6 +18,11 @@ FILES = tuple(path.name for path in (paths.JUDGEMENT, paths.FINDER, paths.WEIGHT
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
+def located(text: str) -> Path:
+    """A path as it is; what is at an address as `fetched` brings it. Raises PipelineError."""
+    return fetched(text) if ADDRESS.match(text) else Path(text)
+
+
 def fetched(address: str) -> Path:
     """The weights of a model at an address, on this machine, with finder and judgement beside them.
 

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -75,7 +75,7 @@ def _git(*words: str) -> str:
         return ""
 
 
-def flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested values with dotted names."""
     for name, value in values.items():
         if isinstance(value, Mapping):
