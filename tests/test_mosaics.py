@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from pipeline.finder_training import losses
 from pipeline.finding.boxes import Found, decode
 from pipeline.geometry import within
 from pipeline.mosaics import measures, protocol
-from pipeline.mosaics.album import Album
+from pipeline.mosaics.album import Album, Photographs
 from pipeline.mosaics.composition import (
     FEWEST,
     Scene,
@@ -44,6 +45,24 @@ def dots(count=6, joint=8):
             image[y - 3 : y + 4, x - 3 : x + 4] = 255
         images.append(image)
     return Album(images, joints)
+
+
+@pytest.mark.parametrize("most", [0, 2, 6])
+def test_an_album_larger_than_its_memory_has_the_same_pixels_and_keeps_no_more_than_that(
+    tmp_path, most
+):
+    images = dots().images
+    files = [tmp_path / f"{k}.jpg" for k in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        file.write_bytes(simplejpeg.encode_jpeg(image))
+    read = Photographs(files, memory=most * images[0].nbytes + 1)
+    for _ in range(2):
+        for k, image in enumerate(read):
+            np.testing.assert_array_equal(image, simplejpeg.decode_jpeg(files[k].read_bytes()))
+    np.testing.assert_array_equal(read[1:3], [read[1], read[2]])
+    assert len(read) == 6 and sum(image.nbytes for image in read.kept.values()) == (
+        most * images[0].nbytes
+    )
 
 
 @given(st.integers(0, 10_000))
