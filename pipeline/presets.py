@@ -10,7 +10,7 @@ from pathlib import Path
 from ruamel.yaml import YAML, YAMLError
 
 from pipeline.errors import PipelineError, brief, shown
-from pipeline.settings import Settings
+from pipeline.settings import Settings, flat
 
 FOLDER = Path("presets")  # from the root of the repository
 
@@ -47,12 +47,7 @@ def read(name: str) -> dict[str, dict]:
 
 def overrides(chosen: Sequence[str]) -> list[str]:
     """GROUP.KEY=VALUE of presets, as `dvc exp run -S` takes them; a later preset's value counts."""
-    merged = {
-        f"{group}.{key}": value
-        for name in chosen
-        for group, keys in read(name).items()
-        for key, value in keys.items()
-    }
+    merged = {key: value for name in chosen for key, value in flat(read(name))}
     return [f"{key}={_written(value)}" for key, value in merged.items()]
 
 

@@ -4,7 +4,7 @@ The models hold no default values: what a stage does is decided by params.yaml a
 checks but determines nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -310,6 +310,15 @@ def check(values: object, source: str) -> Settings:
         if len(lines) > MOST:
             lines[MOST:] = [f"{len(lines) - MOST} more mistakes"]
         raise SettingsError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values with dotted names, `group.key` of parameters."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
 
 
 def _explain(detail: Mapping[str, Any]) -> str:

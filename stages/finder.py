@@ -16,9 +16,8 @@ from pipeline.mosaics import protocol
 from pipeline.mosaics.album import Album
 from pipeline.networks import checkpoint
 from pipeline.networks.beginning import beginnings
-from pipeline.settings import load
+from pipeline.settings import flat, load
 from pipeline.tracking import store
-from pipeline.tracking.provenance import flat
 from pipeline.tracking.recording import training_run
 from pipeline.tracking.run import named
 from stages import stage

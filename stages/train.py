@@ -21,9 +21,8 @@ from pipeline.networks import checkpoint
 from pipeline.networks.beginning import beginnings
 from pipeline.networks.estimator import CropEstimator
 from pipeline.processes import alone
-from pipeline.settings import Settings, load
+from pipeline.settings import Settings, flat, load
 from pipeline.tracking import pictures, registry
-from pipeline.tracking.provenance import flat
 from pipeline.tracking.recording import training_run
 from pipeline.tracking.run import Run, named, observing
 from pipeline.training.batches import Photographs

@@ -40,6 +40,7 @@ from pipeline.evaluation.metrics import MEASURES
 from pipeline.evaluation.protocol import Evaluation, evaluate
 from pipeline.files import written_whole
 from pipeline.networks.estimator import CropEstimator
+from pipeline.settings import flat
 
 SEED = "train.seed"
 # What is measured beside PCK of joints: (joints, measure) to the threshold of its distances.
@@ -153,26 +154,19 @@ def grouped(
 
 def same_but_for(free: Sequence[str], params: Mapping[str, Mapping[str, Mapping]]) -> None:
     """Raises PipelineError where experiments differ in more than these parameters."""
-    flat = {name: flattened(each) for name, each in params.items()}
+    named = {name: dict(flat(each)) for name, each in params.items()}
     first, *others = params
     for name in others:
         different = sorted(
             key
-            for key in flat[name].keys() | flat[first].keys()
-            if key not in free and flat[name].get(key) != flat[first].get(key)
+            for key in named[name].keys() | named[first].keys()
+            if key not in free and named[name].get(key) != named[first].get(key)
         )
         if different:
             raise PipelineError(
                 f"{name} and {first} differ in {', '.join(different)}: name it in --by too, or"
                 " those that count by a longer prefix"
             )
-
-
-def flattened(params: Mapping[str, Mapping]) -> dict[str, Any]:
-    """group.key to value."""
-    return {
-        f"{group}.{key}": value for group, keys in params.items() for key, value in keys.items()
-    }
 
 
 def distances(evaluation: Evaluation) -> Distances:

@@ -6,12 +6,13 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import yaml
 
 from pipeline.paths import PARAMS, STAGES
+from pipeline.settings import flat
 
 CODE = ("pipeline", "stages", str(PARAMS), str(STAGES))
 
@@ -73,12 +74,3 @@ def _git(*words: str) -> str:
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-def flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values with dotted names."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value

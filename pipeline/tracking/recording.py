@@ -17,11 +17,11 @@ from filelock import Timeout
 
 from pipeline.files import digest
 from pipeline.paths import PARAMS
-from pipeline.settings import Settings
+from pipeline.settings import Settings, flat
 from pipeline.tracking import pages
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.outbox import PATIENCE
-from pipeline.tracking.provenance import flat, origin, part_of_a_sweep, run_name
+from pipeline.tracking.provenance import origin, part_of_a_sweep, run_name
 from pipeline.tracking.run import ABOUT, Run, now, outboxes
 from pipeline.tracking.store import (
     GENERATOR,

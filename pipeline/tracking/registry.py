@@ -16,8 +16,8 @@ from pipeline.data.storage import SUMS
 from pipeline.evaluation.results import headline
 from pipeline.figures import drawn_people
 from pipeline.networks.estimator import CropEstimator
+from pipeline.settings import flat
 from pipeline.tracking import pages, report
-from pipeline.tracking.provenance import flat
 from pipeline.tracking.run import Run, named
 
 SERVING = Path(__file__).parents[1] / "commands" / "serving.py"

@@ -22,10 +22,11 @@ from PIL import Image
 
 from pipeline.files import FullDiskError, copied, written_whole
 from pipeline.paths import main_root
+from pipeline.settings import flat
 from pipeline.tracking import pages
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.outbox import PATIENCE, Outbox
-from pipeline.tracking.provenance import Source, flat, part_of_a_sweep
+from pipeline.tracking.provenance import Source, part_of_a_sweep
 from pipeline.tracking.store import (
     AwayError,
     Store,
