@@ -235,6 +235,7 @@ def test_the_address_of_the_runs_sorts_them_by_validation(page, sweep, kept, whi
     if which:
         expect(page.get_by_placeholder("metrics.rmse")).to_have_value('tags.sweep = "alpha"')
         expect(page.get_by_text("Sweep alpha").first).to_be_visible()
+        expect(page.get_by_text("train.adversarial")).to_have_count(0)  # the same in both
 
 
 def test_the_first_chart_of_a_run_is_the_validation(page, sweep, kept):

@@ -152,10 +152,10 @@ def test_a_training_is_recorded_whole(root, tmp_path):
 def test_a_new_experiment_has_a_view_of_what_runs_are_chosen_by(root):
     train()
     tags = client(root).get_experiment_by_name(EXPERIMENT).tags
-    view = json.loads(tags[pages.VIEW])
-    state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
-    assert view["name"] == "Results" and state["orderByKey"] == "metrics.`accuracy/validation_pck`"
-    assert "params.`train.seed`" in state["selectedColumns"]
+    view = tags[pages.VIEW]
+    assert json.loads(view)["name"] == "Results"
+    assert state_of(view)["orderByKey"] == "metrics.`accuracy/validation_pck`"
+    assert "params.`train.seed`" in columns(view)
     assert tags[pages.NOTE].startswith("Trainings of") and EXPERIMENT in tags[pages.NOTE]
 
 
@@ -210,6 +210,43 @@ def test_a_trial_of_a_sweep_leads_to_all_of_them(root, monkeypatch):
         pass
     assert "its sweep" not in run.hint
     assert len(client(root).get_experiment_by_name(EXPERIMENT).tags) == len(place.tags)
+
+
+def state_of(view: str) -> dict:
+    """Of a saved view, as MLflow's page reads it."""
+    packed = json.loads(view)["state"].removeprefix("deflate;")
+    return json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
+def columns(view: str) -> list[str]:
+    """Of the table that a saved view shows."""
+    return state_of(view)["selectedColumns"]
+
+
+def test_the_view_of_a_sweep_has_the_parameters_in_which_its_trials_differ(root, monkeypatch):
+    """But for one that a person has saved."""
+    tag, view = pages.sweep_view(EXPERIMENT, "rate")
+    usual = columns(view)
+    rates, seeds = (0.001, 0.001, 0.003), (0, 1, 1)
+    seen = []
+    for number, (rate, seed) in enumerate(zip(rates, seeds, strict=True), 1):
+        monkeypatch.setenv("DVC_EXP_NAME", f"rate-{number}")
+        train = SETTINGS.train.model_copy(update={"learning_rate": rate, "seed": seed})
+        settings = SETTINGS.model_copy(update={"train": train})
+        with training_run(settings, tags={"fingerprint": str(number)}, resumed=False):
+            pass
+        place = client(root).get_experiment_by_name(EXPERIMENT)
+        seen.append(columns(place.tags[tag]))
+    assert seen[0] == usual
+    metrics = [column for column in usual if column.startswith("metrics.")]
+    assert seen[1] == [metrics[0], "params.`train.seed`", *metrics[1:]]
+    assert set(seen[2]) - set(seen[1]) == {"params.`train.learning_rate`"}
+    saved = json.dumps(json.loads(place.tags[tag]) | {"updatedAt": 1})
+    client(root).set_experiment_tag(place.experiment_id, tag, saved)
+    monkeypatch.setenv("DVC_EXP_NAME", "rate-4")
+    with training_run(SETTINGS, tags={"fingerprint": "4"}, resumed=False):
+        pass
+    assert client(root).get_experiment_by_name(EXPERIMENT).tags[tag] == saved
 
 
 def test_a_failed_training_says_why(root):

@@ -14,9 +14,10 @@ from PIL import Image
 
 from pipeline.tracking import pages
 from pipeline.tracking.outbox import Message, Refused
-from pipeline.tracking.store import Store, alone, tag_experiment
+from pipeline.tracking.store import Store, alone, offer
 
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100  # what MLflow takes at once
+TRIALS = 1000  # of a sweep, the newest ones, whose parameters its view looks at
 Row = tuple[int, int, Mapping[str, float]]  # step, time in ms, values by name
 VERSIONS = "mlflow.modelVersions"  # a model's tag, by MLflow's name
 NO_STEP = -1  # else a model takes over whatever its run measured at step 0, the machine's load
@@ -285,11 +286,14 @@ class Delivery:
                 client.update_registered_model(each.name, about)
 
     def sweep(self, name: str) -> None:
-        """A view of the sweep that the run is one of, beside that of all runs."""
-        tag, view = pages.sweep_view(self.store.name, name)
-        place = self.store.experiment
-        if tag not in self.store.client.get_experiment(place).tags:
-            tag_experiment(self.store.client, place, tag, view)
+        """A view of the sweep that the run is one of, beside that of all runs: with what its trials
+        differ in, as far as they have begun."""
+        client, place = self.store.client, self.store.experiment
+        trials = client.search_runs([place], pages.trials(name), max_results=TRIALS)
+        differ = pages.varied([trial.data.params for trial in trials])
+        offer(
+            client, client.get_experiment(place), *pages.sweep_view(self.store.name, name, differ)
+        )
 
     def end(self, status: str, time: int) -> None:
         """The final status, FINISHED, FAILED or KILLED, at a time in ms."""

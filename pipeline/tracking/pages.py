@@ -3,7 +3,7 @@
 import base64
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -25,7 +25,7 @@ FINAL = {
     "validation/pck_0.2/mean": "accuracy/validation_pck",
     "validation/mosaics/recall_at_precision_0.9": "accuracy/people_found",
 }
-COLUMNS = {  # of the view: what runs are chosen by, what sweeps vary most, the rest of the result
+COLUMNS = {  # of the view: what runs are chosen by, what is varied most, the rest of the result
     GENERATOR: (
         "metrics.`accuracy/validation_pck`",
         "params.`train.alpha`",
@@ -84,20 +84,36 @@ def tags(name: str) -> dict[str, str]:
     network = network_of(name)
     data = shown(name.removeprefix(PREFIX).removesuffix(f"-{FINDER}"))
     note = noted("experiment", network=network, data=data, name=name)
-    return {KIND: "custom_model_development", NOTE: note, VIEW: _view("Results", network)}
+    return {KIND: "custom_model_development", NOTE: note, VIEW: _view("Results", COLUMNS[network])}
 
 
 def is_own(tag: str, value: str) -> bool:
     """Whether a tag's value is still one that this project gave, which a newer one may replace."""
-    if tag == VIEW:  # MLflow's page notes when somebody saves it
+    if tag.startswith(VIEW):  # MLflow's page notes when somebody saves it
         return json.loads(value).get("updatedAt") == 0
     return tag == NOTE and value.startswith("Trainings of ")
 
 
-def sweep_view(name: str, sweep: str) -> tuple[str, str]:
-    """A tag of an experiment of that name, and its value: the view of a sweep's runs."""
-    search = f'tags.sweep = "{sweep}"'
-    return f"{VIEW}-{sweep}", _view(f"Sweep {sweep}", network_of(name), search)
+def trials(sweep: str) -> str:
+    """The condition by which MLflow finds the runs of a sweep."""
+    return f'tags.sweep = "{sweep}"'
+
+
+def varied(params_of: Sequence[Mapping[str, str]]) -> list[str]:
+    """The parameters in which trials differ; those that have not told theirs yet do not count."""
+    told = [params for params in params_of if params]
+    names = dict.fromkeys(name for params in told for name in params)
+    return [name for name in names if len({params.get(name) for params in told}) > 1]
+
+
+def sweep_view(name: str, sweep: str, differ: Sequence[str] = ()) -> tuple[str, str]:
+    """A tag of an experiment of that name, and its value: the view of a sweep's runs, with the
+    parameters in which they differ in place of those that are varied most."""
+    columns = COLUMNS[network_of(name)]
+    if differ:
+        first, *others = (column for column in columns if column.startswith("metrics."))
+        columns = (first, *(f"params.`{param}`" for param in differ), *others)
+    return f"{VIEW}-{sweep}", _view(f"Sweep {sweep}", columns, trials(sweep))
 
 
 def runs(experiment_id: str, sweep: str | None = None) -> str:
@@ -121,9 +137,8 @@ def headlines(metrics: Mapping[str, float], names: Mapping[str, str]) -> dict[st
     return {names[name]: value for name, value in metrics.items() if name in names}
 
 
-def _view(name: str, network: str, search: str = "") -> str:
+def _view(name: str, columns: Sequence[str], search: str = "") -> str:
     """A view of MLflow's table of runs as its web page saves one, sorted by the first column."""
-    columns = COLUMNS[network]
     heads = {column: column.partition(".")[2].strip("`") for column in columns}
     state = {
         "selectedColumns": columns,

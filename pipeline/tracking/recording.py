@@ -58,6 +58,8 @@ def training_run(
     run = Run(about, connection)
     stop = run.watch()
     run.params(settings.model_dump())
+    if part_of_a_sweep(said):
+        run.sweep(said["sweep"])
     if PARAMS.is_file():
         run.file(PARAMS)
     status, patience = "KILLED", HURRIED
@@ -180,10 +182,7 @@ def _training(store: Store, outbox: str, name: str, tags: Mapping[str, str], res
         for key, value in ({"complete": "false"} | tags).items():
             store.client.set_tag(run_id, key, value)
         return run_id
-    run = _create(store, name, tags | ({"resumed": "true"} if resumed else {}))
-    if part_of_a_sweep(tags):
-        run.sweep(tags["sweep"])
-    return run.run_id
+    return _create(store, name, tags | ({"resumed": "true"} if resumed else {})).run_id
 
 
 def _left(store: Store, fingerprint: str | None, resumed: bool) -> Any:

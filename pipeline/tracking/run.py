@@ -124,6 +124,10 @@ class Run:
         """Note the parameters, by their dotted names."""
         self._outbox.say("params", values={key: str(value) for key, value in flat(settings)})
 
+    def sweep(self, name: str) -> None:
+        """Note the sweep that the run is one of, once its parameters are told."""
+        self._outbox.say("sweep", name=name)
+
     def describe(self, markdown: str) -> None:
         """Set the description on the run's page."""
         self.tag("mlflow.note.content", markdown)

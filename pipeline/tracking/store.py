@@ -182,10 +182,15 @@ def _experiment(client: Any, uri: str, name: str) -> str:
     if known.lifecycle_stage == "deleted":
         client.restore_experiment(known.experiment_id)
     for tag, value in pages.tags(name).items():
-        there = known.tags.get(tag)
-        if there is None or (there != value and pages.is_own(tag, there)):
-            tag_experiment(client, known.experiment_id, tag, value)
+        offer(client, known, tag, value)
     return known.experiment_id
+
+
+def offer(client: Any, experiment: Any, tag: str, value: str) -> None:
+    """Set an experiment's tag, unless a person has changed it."""
+    there = experiment.tags.get(tag)
+    if there is None or (there != value and pages.is_own(tag, there)):
+        tag_experiment(client, experiment.experiment_id, tag, value)
 
 
 def tag_experiment(client: Any, experiment: str, tag: str, value: str) -> None:
