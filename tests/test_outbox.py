@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -45,6 +46,21 @@ def test_what_is_said_is_sent_in_order_and_nothing_is_left(tmp_path):
         box.say("some", number=number)
     assert box.close() == 0
     assert store.has == list(range(50)) and not (tmp_path / "box").exists()
+
+
+def test_a_message_costs_no_more_after_thousands(tmp_path):
+    """Trainings of days have so many: all of them used to be read again for each."""
+    taken = threading.Semaphore(0)
+    box = Outbox(tmp_path / "box", lambda _: taken.release())
+    row = {f"a/curve/{number}": 0.123456789 for number in range(50)}
+    seconds = []
+    for step in range(1500):
+        begun = time.perf_counter()
+        box.say("points", rows=[(step, 0, row)])
+        assert taken.acquire(timeout=10)
+        seconds.append(time.perf_counter() - begun)
+    assert box.close() == 0
+    assert statistics.median(seconds[-100:]) < 4 * statistics.median(seconds[100:200])
 
 
 def test_while_the_store_is_away_all_is_kept_and_then_sent_once(tmp_path, caplog):

@@ -13,7 +13,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock
 
@@ -84,7 +84,7 @@ class Outbox:
         self._more.set()
         self._thread.join(patience)
         self._given_up.set()
-        left = len(self._waiting())
+        left = len(self._all()) - self.sent
         self._lock.release()
         if not left:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -111,19 +111,25 @@ class Outbox:
         lines = self._messages.read_text().split("\n")[:-1]  # the last may be half written
         return [json.loads(line) for line in lines]
 
-    def _waiting(self) -> list[Message]:
-        return self._all()[self.sent :]
-
     def _send(self) -> None:
-        """The thread: what there is, in order; what fails again, a pause later."""
+        """The thread: what there is, in order, each line read once; what fails again, a pause
+        later."""
+        with self._messages.open("rb") as lines:
+            for _ in range(self.sent):
+                lines.readline()
+            self._follow(lines)
+
+    def _follow(self, lines: BinaryIO) -> None:
         failing = False
         while not self._given_up.is_set():
             self._more.wait()
             self._more.clear()
             closing = self._closing.is_set()
+            place = lines.tell()
             try:
-                for message in self._waiting():
-                    self._send_one(message)
+                while (line := lines.readline()).endswith(b"\n"):  # the last may be half written
+                    self._send_one(json.loads(line))
+                    place = lines.tell()
                 failing = False
                 if closing:
                     return
@@ -134,6 +140,8 @@ class Outbox:
                 failing = True
                 self._given_up.wait(PAUSE_AT_THE_END if closing else PAUSE)
                 self._more.set()
+            finally:
+                lines.seek(place)  # before what is not sent
 
     def _send_one(self, message: Message) -> None:
         if self._given_up.is_set():
