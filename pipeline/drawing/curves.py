@@ -186,7 +186,7 @@ def reliability(table: pd.DataFrame, what: str = "person", being: str = "there")
 
 def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
     """Draw how each variant differs from the one that it is compared with, in points, with its 95 %
-    interval: of joints as they are and under occluders, and of whole poses.
+    interval: of joints as they are and under occluders, of whole poses, of sides doubled.
 
     table: as of `pipeline.commands.compare.summarise`.
     """
@@ -194,6 +194,7 @@ def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
         "all joints, PCK@0.2": ("all", "pck_0.2"),
         "covered joints, PCK@0.2": ("covered", "pck_0.2"),
         "whole poses": ("all", "whole"),
+        "sides doubled: less is better": ("all", "doubled"),
     }
     part = table["part"].iloc[0]
     table = table[table["difference"].notna() & ((table["low"] != 0) | (table["high"] != 0))]
