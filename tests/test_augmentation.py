@@ -137,6 +137,15 @@ def test_the_identity_warp_returns_the_middle_of_the_crop():
     assert (people.occluded == hidden).all()
 
 
+def test_what_is_shrunk_is_averaged():
+    crops = torch.randint(0, 256, (2, STORED, STORED, 3), generator=seeded(0)).to(torch.uint8)
+    points = torch.full((2, 14, 2), torch.nan)
+    people = warp(crops, points, SEEN, identity_warps(2), middle_window(2), FIELD // 4)
+    squares = crops[:, 16:80, 16:80].float().unflatten(2, (16, 4)).unflatten(1, (16, 4))
+    expected = squares.mean((2, 4)).permute(0, 3, 1, 2) / 255
+    assert_close(people.images, expected, rtol=0, atol=1e-4)
+
+
 @given(st.integers(0, 10_000), st.integers(0, 13), st.sampled_from([48, 64]))
 @settings(max_examples=25, deadline=None)
 def test_a_bright_dot_follows_its_joint_and_the_joint_its_name(seed, joint, size):

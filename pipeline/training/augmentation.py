@@ -144,8 +144,11 @@ def warp(
         upload(each, crops.device) for each in (matrix, flip, source, *window)
     )
     linear, shift = matrix[:, :, :2], matrix[:, :, 2]
-    grid = F.affine_grid(source, [len(crops), 3, size, size], align_corners=False)
-    images = F.grid_sample(crops.permute(0, 3, 1, 2).float(), grid, align_corners=False).div_(255)
+    # Where an input is coarser than the crop each of its pixels is the mean of several samples.
+    fine = max(round(float(window.side.max()) / size), 1)
+    grid = F.affine_grid(source, [len(crops), 3, fine * size, fine * size], align_corners=False)
+    pixels = F.grid_sample(crops.permute(0, 3, 1, 2).float(), grid, align_corners=False)
+    images = F.avg_pool2d(pixels, fine).div_(255)
 
     unit = (points - centre.unsqueeze(1)) / side[:, None, None]
     moved = (unit @ linear.mT + shift.unsqueeze(1)) * size + (size - 1) / 2
