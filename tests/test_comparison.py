@@ -23,6 +23,7 @@ from pipeline.commands.compare import (
     write,
 )
 from pipeline.commands.comparison import compare
+from pipeline.drawing.curves import comparison
 
 RNG = np.random.default_rng(0)
 DVC = (sys.executable, "-m", "dvc")
@@ -158,6 +159,24 @@ def test_the_table_is_written_in_four_forms(tmp_path):
 
     image = cv2.imread(str(tmp_path / "metrics/alpha.png"))
     assert image.shape[1] > 800 and image.std() > 5
+
+
+def test_what_is_compared_for_several_numbers_is_drawn_over_them():
+    question = Question(by=("train.labelled", "train.unlabelled"), beside="none")
+    gains = {"0.1": 0.2, "0.25": 0.1, "1.0": 0.0}
+    runs = {
+        (share, unlabelled): {0: measured(gain if unlabelled == "game" else 0.0)}
+        for share, gain in gains.items()
+        for unlabelled in ("none", "game")
+    }
+    table = summarise(runs, question)
+    joints = comparison(table, question.by).axes[0]
+    assert [text.get_text() for text in joints.get_xticklabels()] == list(gains)
+    [line] = joints.containers
+    rows = table[(table.measure == "pck_0.2") & (table.joints == "all")]
+    drawn = rows[(rows["train.unlabelled"] == "game") & (rows["train.labelled"] != "all")]
+    assert line.get_label() == "game"
+    assert line[0].get_ydata().tolist() == pytest.approx((100 * drawn.difference).tolist())
 
 
 def params(name: str, **changes) -> dict:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.drawing.palette import FAINT, INK, LINES
-from pipeline.drawing.style import DPI, grid, plain
+from pipeline.drawing.style import DPI, grid, legend, plain
 
 PANELS = (
     ("Validation", {"val/pck_0.2/mean": "PCK@0.2", "val/pckh_0.5/mean": "PCKh@0.5"}),
@@ -184,34 +185,77 @@ def reliability(table: pd.DataFrame, what: str = "person", being: str = "there")
     return figure
 
 
+COMPARED = {
+    "all joints, PCK@0.2": ("all", "pck_0.2"),
+    "covered joints, PCK@0.2": ("covered", "pck_0.2"),
+    "whole poses": ("all", "whole"),
+    "sides doubled: less is better": ("all", "doubled"),
+}
+
+
 def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
     """Draw how each variant differs from the one that it is compared with, in points, with its 95 %
-    interval: of joints as they are and under occluders, of whole poses, of sides doubled.
+    interval: of joints as they are and under occluders, of whole poses, of sides doubled. Where the
+    first of two parameters is a number, over that number; else a row a variant.
 
     table: as of `pipeline.commands.compare.summarise`.
     """
-    kinds = {
-        "all joints, PCK@0.2": ("all", "pck_0.2"),
-        "covered joints, PCK@0.2": ("covered", "pck_0.2"),
-        "whole poses": ("all", "whole"),
-        "sides doubled: less is better": ("all", "doubled"),
-    }
     part = table["part"].iloc[0]
     table = table[table["difference"].notna() & ((table["low"] != 0) | (table["high"] != 0))]
-    names = [", ".join(each) for each in table[list(by)].drop_duplicates().astype(str).to_numpy()]
-    figure, axes = grid(1, len(kinds), (3.3 * len(kinds) + 1, 0.42 * len(names) + 1.5))
-    for axis, (title, (joints, measure)) in zip(axes.flat, kinds.items(), strict=True):
-        rows = table[(table["joints"] == joints) & (table["measure"] == measure)]
-        difference = 100 * rows["difference"].to_numpy()
-        reach = np.abs(100 * rows[["low", "high"]].to_numpy().T - difference)
-        at = np.arange(len(rows))[::-1]  # the first on top
-        axis.errorbar(difference, at, xerr=reach, fmt="o", ms=4.5, lw=1.6, color=LINES[0])
-        axis.axvline(0, color=INK, lw=0.8, zorder=0)
+    table = table.assign(**{name: 100 * table[name] for name in ("difference", "low", "high")})
+    panels = {
+        title: table[(table["joints"] == joints) & (table["measure"] == measure)]
+        for title, (joints, measure) in COMPARED.items()
+    }
+    numbers = pd.to_numeric(table[by[0]], errors="coerce")  # not one: the mean over all of them
+    over = len(by) == 2 and numbers.nunique() > 1
+    height = 3.4 if over else 0.42 * len(table[list(by)].drop_duplicates()) + 1.5
+    figure, axes = grid(1, len(panels), (3.3 * len(panels) + 1, height))
+    for axis, (title, rows) in zip(axes.flat, panels.items(), strict=True):
         plain(axis, title, 10)
-        axis.set_yticks(at, names[: len(rows)] if axis is axes.flat[0] else [], fontsize=8)
-        axis.margins(x=0.15, y=0.5 / max(len(rows), 1))
+        if over:
+            _over(axis, rows[numbers[rows.index].notna()], *by)
+        else:
+            _listed(axis, rows, by, named=axis is axes.flat[0])
+    if over:
+        legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(LINES))
     figure.suptitle(f"{', '.join(by)}: difference in points, {part} part", fontsize=9, color=INK)
     return figure
+
+
+BARS: dict[str, Any] = {"ms": 4.5, "lw": 1.6}
+
+
+def _reach(rows: pd.DataFrame) -> np.ndarray:
+    """(2, n): from the difference to both ends of its interval."""
+    return np.abs(rows[["low", "high"]].to_numpy().T - rows["difference"].to_numpy())
+
+
+def _listed(axis: Axes, rows: pd.DataFrame, by: Sequence[str], named: bool) -> None:
+    """A row a variant, the first on top."""
+    at = np.arange(len(rows))[::-1]
+    reach = _reach(rows)
+    axis.errorbar(rows["difference"], at, xerr=reach, fmt="o", color=LINES[0], **BARS)
+    axis.axvline(0, color=INK, lw=0.8, zorder=1)
+    names = rows[list(by)].astype(str).agg(", ".join, axis=1)
+    axis.set_yticks(at, names if named else [], fontsize=8)
+    axis.margins(x=0.15, y=0.5 / max(len(rows), 1))
+
+
+def _over(axis: Axes, rows: pd.DataFrame, number: str, compared: str) -> None:
+    """A line a variant over the number's values, which lie equally far apart."""
+    values = sorted(rows[number].unique(), key=float)
+    variants = rows[compared].unique()
+    for k, (name, colour) in enumerate(zip(variants, LINES, strict=False)):
+        of = rows[rows[compared] == name]
+        aside = 0.12 * (k - (len(variants) - 1) / 2)  # so that no interval hides another
+        at = [values.index(value) + aside for value in of[number]]
+        looks = {"fmt": "o-", "color": colour, "label": name} | BARS
+        axis.errorbar(at, of["difference"], yerr=_reach(of), **looks)
+    axis.axhline(0, color=INK, lw=0.8, zorder=1)
+    axis.set_xticks(range(len(values)), values)
+    axis.set_xlabel(number, fontsize=9, color=INK)
+    axis.margins(x=0.15)
 
 
 def _series(axis: Axes, points: np.ndarray, label: str, colour: str) -> None:
