@@ -179,6 +179,25 @@ def test_what_is_compared_for_several_numbers_is_drawn_over_them():
     assert line[0].get_ydata().tolist() == pytest.approx((100 * drawn.difference).tolist())
 
 
+def test_a_measure_that_nothing_has_is_an_empty_panel():
+    table = table_of_runs()
+    nothing = (table.measure == "pck_0.2") & (table.joints == "all")
+    table.loc[nothing, ["difference", "low", "high"]] = np.nan
+    drawn = comparison(table, QUESTION.by).axes
+    assert not drawn[0].get_yticklabels() and drawn[1].containers
+
+
+def test_more_variants_than_colours_are_all_drawn():
+    question = Question(by=("train.labelled", "train.alpha"))
+    runs = {
+        (share, str(alpha)): {0: measured(alpha / 100)}
+        for share in ("0.1", "1.0")
+        for alpha in range(10)
+    }
+    joints = comparison(summarise(runs, question), question.by).axes[0]
+    assert [line.get_label() for line in joints.containers] == [str(k) for k in range(1, 10)]
+
+
 def params(name: str, **changes) -> dict:
     """Of an experiment; `train__steps=6`."""
     values: dict = {

@@ -237,7 +237,7 @@ def _listed(axis: Axes, rows: pd.DataFrame, by: Sequence[str], named: bool) -> N
     reach = _reach(rows)
     axis.errorbar(rows["difference"], at, xerr=reach, fmt="o", color=LINES[0], **BARS)
     axis.axvline(0, color=INK, lw=0.8, zorder=1)
-    names = rows[list(by)].astype(str).agg(", ".join, axis=1)
+    names = [", ".join(map(str, each)) for each in rows[list(by)].to_numpy()]
     axis.set_yticks(at, names if named else [], fontsize=8)
     axis.margins(x=0.15, y=0.5 / max(len(rows), 1))
 
@@ -246,11 +246,11 @@ def _over(axis: Axes, rows: pd.DataFrame, number: str, compared: str) -> None:
     """A line a variant over the number's values, which lie equally far apart."""
     values = sorted(rows[number].unique(), key=float)
     variants = rows[compared].unique()
-    for k, (name, colour) in enumerate(zip(variants, LINES, strict=False)):
+    for k, name in enumerate(variants):
         of = rows[rows[compared] == name]
         aside = 0.12 * (k - (len(variants) - 1) / 2)  # so that no interval hides another
         at = [values.index(value) + aside for value in of[number]]
-        looks = {"fmt": "o-", "color": colour, "label": name} | BARS
+        looks = {"fmt": "o-", "color": LINES[k % len(LINES)], "label": name} | BARS
         axis.errorbar(at, of["difference"], yerr=_reach(of), **looks)
     axis.axhline(0, color=INK, lw=0.8, zorder=1)
     axis.set_xticks(range(len(values)), values)
