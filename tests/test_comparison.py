@@ -17,6 +17,7 @@ from pipeline.commands.compare import (
     Question,
     experiments,
     fetch,
+    for_paper,
     grouped,
     summarise,
     value_of,
@@ -45,9 +46,9 @@ def test_means_spread_and_difference_are_those_of_the_seeds():
     quarter[0], three[0] = 0.1, 1.0
     table = beside([quarter, three], [np.full((4, 14), 0.1)])
     assert table.variant.tolist() == [("a",), ("b",)] and table.seeds.tolist() == [2, 1]
-    assert table["mean"].tolist() == [0.5, 1.0] and table.difference.tolist() == [0.0, 0.5]
+    assert table["mean"].tolist() == [0.5, 1.0]
+    assert np.isnan(table.difference[0]) and table.difference[1] == 0.5
     assert table.sd[0] == pytest.approx(0.5 / 2**0.5) and np.isnan(table.sd[1])
-    assert (table.low[0], table.high[0]) == (0, 0)
 
 
 def test_the_bootstrap_is_paired_over_photographs():
@@ -96,11 +97,9 @@ def test_each_group_has_its_own_baseline_and_the_last_rows_are_the_mean_over_gro
         ("1.0", "none"): {0: first_wrong(40)},
     }
     table = compare(variants, 0.2, beside="none").set_index("variant")
-    assert table.difference.round(6).to_dict() == {
+    assert table.difference.dropna().round(6).to_dict() == {
         ("0.1", "game"): 0.1,
-        ("0.1", "none"): 0.0,
         ("1.0", "game"): -0.2,
-        ("1.0", "none"): 0.0,
         ("all", "game"): -0.05,
     }
     pooled = table.loc[[("all", "game")]].iloc[0]
@@ -179,12 +178,36 @@ def test_what_is_compared_for_several_numbers_is_drawn_over_them():
     assert line[0].get_ydata().tolist() == pytest.approx((100 * drawn.difference).tolist())
 
 
+def test_what_makes_no_difference_is_said_and_drawn_in_its_row():
+    runs = {(alpha,): {0: measured(better)} for alpha, better in (("0", 0.0), ("0.1", 0.2))}
+    runs["0.3",] = {0: runs["0.1",][0] | {("all", "doubled"): runs["0",][0]["all", "doubled"]}}
+    question = Question(by=("train.alpha",))
+    table = summarise(runs, question)
+    cells = for_paper(table, question.by).set_index("train.alpha")["sides doubled"]
+    assert cells["0.3"].endswith(", +0.0 (+0.0 to +0.0)") and "to" not in cells["0"]
+
+    joints, *_, doubled = comparison(table, question.by).axes
+    assert doubled.get_ylim() == joints.get_ylim()
+    assert [text.get_text() for text in joints.get_yticklabels()] == ["0.1", "0.3"]
+    [points] = doubled.containers
+    assert points[0].get_xdata()[1] == 0 and points[0].get_ydata().tolist() == [1, 0]
+
+
+def test_rows_stand_on_one_height_where_a_measure_lacks_a_variant():
+    table = table_of_runs()
+    lacking = (table.measure == "whole") & (table["model.occlusion"] == "false")
+    table.loc[lacking, ["difference", "low", "high"]] = np.nan
+    joints, _, whole, _ = comparison(table, QUESTION.by).axes
+    assert whole.get_ylim() == joints.get_ylim()
+
+
 def test_a_measure_that_nothing_has_is_an_empty_panel():
     table = table_of_runs()
     nothing = (table.measure == "pck_0.2") & (table.joints == "all")
     table.loc[nothing, ["difference", "low", "high"]] = np.nan
-    drawn = comparison(table, QUESTION.by).axes
-    assert not drawn[0].get_yticklabels() and drawn[1].containers
+    joints, covered, *_ = comparison(table, QUESTION.by).axes
+    assert pd.isna(joints.containers[0][0].get_xdata()).all()
+    assert pd.notna(covered.containers[0][0].get_xdata()).all()
 
 
 def test_more_variants_than_colours_are_all_drawn():

@@ -218,7 +218,7 @@ def _cell(row: pd.Series) -> str:
     """53.9 ± 0.2, +0.4 (-0.1 to +0.9)."""
     mean, sd, difference, low, high = 100 * row[["mean", "sd", "difference", "low", "high"]]
     words = [] if np.isnan(mean) else [f"{mean:.1f}" + ("" if np.isnan(sd) else f" ± {sd:.1f}")]
-    if not np.isnan(difference) and (low, high) != (0, 0):
+    if not np.isnan(difference):
         words.append(f"{difference:+.1f} ({low:+.1f} to {high:+.1f})")
     return ", ".join(words)
 

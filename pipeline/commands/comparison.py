@@ -46,7 +46,8 @@ def compare(
 ) -> pd.DataFrame:
     """One row a variant: mean and sd (over seeds; NaN for one) of the share below the threshold,
     and its difference from the variant that has the value `beside` of the last parameter, and the
-    same of the others; low and high: 95 % of the bootstrap. Without `beside` the first one's.
+    same of the others (NaN of that one itself); low and high: 95 % of the bootstrap. Without
+    `beside` the first one's.
 
     Where there are several such groups, a row more for each other value of the last parameter: the
     mean difference over the groups (ALL); its mean, sd and seeds are NaN.
@@ -60,11 +61,10 @@ def compare(
         row = {"variant": variant, "seeds": len(each.values), "mean": each.values.mean()}
         row["sd"] = each.values.std(ddof=1) if len(each.values) > 1 else np.nan
         base = known.get((*variant[:-1], beside))
-        if base is not None:
+        if base is not None and base is not each:
             gain = each.values.mean() - base.values.mean(), each.drawn - base.drawn
             row |= _difference([gain])
-            if variant[-1] != beside:
-                gains.setdefault(variant[-1], []).append(gain)
+            gains.setdefault(variant[-1], []).append(gain)
         rows.append(row)
     for value, of_groups in gains.items():
         if len(of_groups) > 1:

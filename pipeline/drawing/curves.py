@@ -201,7 +201,7 @@ def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
     table: as of `pipeline.commands.compare.summarise`.
     """
     part = table["part"].iloc[0]
-    table = table[table["difference"].notna() & ((table["low"] != 0) | (table["high"] != 0))]
+    table = table[table["difference"].notna()]
     table = table.assign(**{name: 100 * table[name] for name in ("difference", "low", "high")})
     panels = {
         title: table[(table["joints"] == joints) & (table["measure"] == measure)]
@@ -209,14 +209,15 @@ def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
     }
     numbers = pd.to_numeric(table[by[0]], errors="coerce")  # not one: the mean over all of them
     over = len(by) == 2 and numbers.nunique() > 1
-    height = 3.4 if over else 0.42 * len(table[list(by)].drop_duplicates()) + 1.5
+    variants = table[list(by)].drop_duplicates()
+    height = 3.4 if over else 0.42 * len(variants) + 1.5
     figure, axes = grid(1, len(panels), (3.3 * len(panels) + 1, height))
     for axis, (title, rows) in zip(axes.flat, panels.items(), strict=True):
         plain(axis, title, 10)
         if over:
             _over(axis, rows[numbers[rows.index].notna()], *by)
         else:
-            _listed(axis, rows, by, named=axis is axes.flat[0])
+            _listed(axis, variants.merge(rows, "left"), by, named=axis is axes.flat[0])
     if over:
         legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(LINES))
     figure.suptitle(f"{', '.join(by)}: difference in points, {part} part", fontsize=9, color=INK)
@@ -232,14 +233,15 @@ def _reach(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _listed(axis: Axes, rows: pd.DataFrame, by: Sequence[str], named: bool) -> None:
-    """A row a variant, the first on top."""
+    """A row a variant, the first on top; an empty one where it was not measured (NaN)."""
     at = np.arange(len(rows))[::-1]
     reach = _reach(rows)
     axis.errorbar(rows["difference"], at, xerr=reach, fmt="o", color=LINES[0], **BARS)
     axis.axvline(0, color=INK, lw=0.8, zorder=1)
     names = [", ".join(map(str, each)) for each in rows[list(by)].to_numpy()]
     axis.set_yticks(at, names if named else [], fontsize=8)
-    axis.margins(x=0.15, y=0.5 / max(len(rows), 1))
+    axis.margins(x=0.15)
+    axis.set_ylim(-0.5, max(len(rows), 1) - 0.5)
 
 
 def _over(axis: Axes, rows: pd.DataFrame, number: str, compared: str) -> None:
