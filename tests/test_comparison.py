@@ -210,6 +210,24 @@ def test_a_measure_that_nothing_has_is_an_empty_panel():
     assert pd.notna(covered.containers[0][0].get_xdata()).all()
 
 
+def test_a_variant_has_one_colour_and_its_name_where_a_measure_lacks_another():
+    question = Question(by=("train.labelled", "train.unlabelled"), beside="none")
+    runs = {
+        (share, unlabelled): {0: measured(0.0)}
+        for share in ("0.1", "1.0")
+        for unlabelled in ("none", "game", "teacher")
+    }
+    table = summarise(runs, question)
+    lacking = (table.measure == "pck_0.2") & (table["train.unlabelled"] == "game")
+    table.loc[lacking, ["difference", "low", "high"]] = np.nan
+    figure = comparison(table, question.by)
+    joints, _, whole, _ = figure.axes
+    colours = [[line[0].get_color() for line in each.containers] for each in (joints, whole)]
+    assert colours[0] == colours[1] and len(colours[0]) == 2
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["game", "teacher"]
+
+
 def test_more_variants_than_colours_are_all_drawn():
     question = Question(by=("train.labelled", "train.alpha"))
     runs = {

@@ -201,23 +201,24 @@ def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
     table: as of `pipeline.commands.compare.summarise`.
     """
     part = table["part"].iloc[0]
+    variants = table[list(by)].drop_duplicates()
     table = table[table["difference"].notna()]
     table = table.assign(**{name: 100 * table[name] for name in ("difference", "low", "high")})
-    panels = {
-        title: table[(table["joints"] == joints) & (table["measure"] == measure)]
-        for title, (joints, measure) in COMPARED.items()
-    }
-    numbers = pd.to_numeric(table[by[0]], errors="coerce")  # not one: the mean over all of them
+    variants = variants.merge(table[list(by)].drop_duplicates())  # in the table's order
+    numbers = pd.to_numeric(variants[by[0]], errors="coerce")  # not one: the mean over all of them
     over = len(by) == 2 and numbers.nunique() > 1
-    variants = table[list(by)].drop_duplicates()
+    if over:
+        variants = variants[numbers.notna()]
     height = 3.4 if over else 0.42 * len(variants) + 1.5
-    figure, axes = grid(1, len(panels), (3.3 * len(panels) + 1, height))
-    for axis, (title, rows) in zip(axes.flat, panels.items(), strict=True):
+    figure, axes = grid(1, len(COMPARED), (3.3 * len(COMPARED) + 1, height))
+    for axis, (title, (joints, measure)) in zip(axes.flat, COMPARED.items(), strict=True):
         plain(axis, title, 10)
+        rows = table[(table["joints"] == joints) & (table["measure"] == measure)]
+        rows = variants.merge(rows, "left")  # each in its place, measured or not
         if over:
-            _over(axis, rows[numbers[rows.index].notna()], *by)
+            _over(axis, rows, *by)
         else:
-            _listed(axis, variants.merge(rows, "left"), by, named=axis is axes.flat[0])
+            _listed(axis, rows, by, named=axis is axes.flat[0])
     if over:
         legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(LINES))
     figure.suptitle(f"{', '.join(by)}: difference in points, {part} part", fontsize=9, color=INK)
