@@ -47,7 +47,7 @@ def test_means_spread_and_difference_are_those_of_the_seeds():
     table = beside([quarter, three], [np.full((4, 14), 0.1)])
     assert table.variant.tolist() == [("a",), ("b",)] and table.seeds.tolist() == [2, 1]
     assert table["mean"].tolist() == [0.5, 1.0]
-    assert np.isnan(table.difference[0]) and table.difference[1] == 0.5
+    assert table.loc[0, ["difference", "low", "high"]].isna().all() and table.difference[1] == 0.5
     assert table.sd[0] == pytest.approx(0.5 / 2**0.5) and np.isnan(table.sd[1])
 
 
@@ -102,6 +102,7 @@ def test_each_group_has_its_own_baseline_and_the_last_rows_are_the_mean_over_gro
         ("1.0", "game"): -0.2,
         ("all", "game"): -0.05,
     }
+    assert table.index[table.difference.isna()].tolist() == [("0.1", "none"), ("1.0", "none")]
     pooled = table.loc[[("all", "game")]].iloc[0]
     assert np.isnan(pooled["mean"]) and pooled.low < -0.05 < pooled.high
 

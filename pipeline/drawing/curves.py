@@ -201,10 +201,10 @@ def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
     table: as of `pipeline.commands.compare.summarise`.
     """
     part = table["part"].iloc[0]
-    variants = table[list(by)].drop_duplicates()
+    order = table[list(by)].drop_duplicates()
     table = table[table["difference"].notna()]
     table = table.assign(**{name: 100 * table[name] for name in ("difference", "low", "high")})
-    variants = variants.merge(table[list(by)].drop_duplicates())  # in the table's order
+    variants = order.merge(table[list(by)].drop_duplicates())
     numbers = pd.to_numeric(variants[by[0]], errors="coerce")  # not one: the mean over all of them
     over = len(by) == 2 and numbers.nunique() > 1
     if over:
