@@ -4,12 +4,14 @@ import json
 import logging
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 from filelock import Timeout
 
@@ -48,19 +50,25 @@ def test_what_is_said_is_sent_in_order_and_nothing_is_left(tmp_path):
     assert store.has == list(range(50)) and not (tmp_path / "box").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts what is read as Linux does")
 def test_a_message_costs_no_more_after_thousands(tmp_path):
-    """Trainings of days have so many: all of them used to be read again for each."""
+    """Trainings of days have so many: all of them used to be read again for each.
+
+    Bytes are counted, not seconds, which hang on what else the machine does.
+    """
     taken = threading.Semaphore(0)
     box = Outbox(tmp_path / "box", lambda _: taken.release())
     row = {f"a/curve/{number}": 0.123456789 for number in range(50)}
-    seconds = []
+    read, process = [], psutil.Process()
     for step in range(1500):
-        begun = time.perf_counter()
+        if step % 100 == 0:
+            read.append(process.io_counters().read_chars)
         box.say("points", rows=[(step, 0, row)])
         assert taken.acquire(timeout=10)
-        seconds.append(time.perf_counter() - begun)
     assert box.close() == 0
-    assert statistics.median(seconds[-100:]) < 4 * statistics.median(seconds[100:200])
+    first, *_, last = np.diff(read)
+    assert last < 2 * first
+    assert last > 100 * len(json.dumps(row))  # each is read
 
 
 def test_while_the_store_is_away_all_is_kept_and_then_sent_once(tmp_path, caplog):
@@ -92,7 +100,7 @@ def test_a_store_that_stays_away_leaves_all_to_the_next_process(tmp_path):
     for number in range(5):
         box.say("some", number=number)
     start = time.monotonic()
-    assert box.close(patience=0.2) == 5 and time.monotonic() - start < 2
+    assert box.close(patience=0.2) == 5 and time.monotonic() - start < 10
     store.up = True
     time.sleep(0.1)
     assert store.has == []  # whoever has ended sends no more
@@ -107,7 +115,7 @@ def test_a_store_that_hangs_takes_no_time(tmp_path):
     start = time.monotonic()
     for number in range(1000):
         box.say("some", number=number)
-    assert box.close(patience=0.1) == 1000 and time.monotonic() - start < 5
+    assert box.close(patience=0.1) == 1000 and time.monotonic() - start < 10
     released.set()
 
 
