@@ -50,7 +50,7 @@ def compare(
     `beside` the first one's.
 
     Where there are several such groups, a row more for each other value of the last parameter: the
-    mean difference over the groups (ALL); its mean, sd and seeds are NaN.
+    mean difference over the groups (ALL); it has no mean, sd and seeds.
 
     variants: distances of the same N photographs for all.
     """
@@ -71,7 +71,7 @@ def compare(
             pooled = (*(ALL for _ in next(iter(known))[:-1]), value)
             rows.append({"variant": pooled} | _difference(of_groups))
     columns = ["variant", "seeds", "mean", "sd", "difference", "low", "high"]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    return pd.DataFrame(rows).reindex(columns=columns).astype({"seeds": "Int64"})
 
 
 def _difference(gains: Sequence[tuple[float, np.ndarray]]) -> dict[str, float]:
