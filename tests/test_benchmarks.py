@@ -1,17 +1,22 @@
 """The benchmarks: that both sides of a race do the same work, and that the clock and the bars are
 read right."""
 
+import ast
+import re
+import subprocess
 import sys
 import time
+from importlib import metadata
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from benchmarks import growth, parts, peers, scale
 from benchmarks.__main__ import line
 from benchmarks.timing import peak_memory, process, race
-from conftest import CPU
+from conftest import CPU, ROOT
 from pipeline import settings
 from pipeline.annotations import image_paths, load_annotations
 from pipeline.figures import drawn_people
@@ -141,3 +146,59 @@ def test_people_again_and_again_are_a_data_set_of_other_boxes(tmp_path):
     np.testing.assert_allclose(sides[6:12], 0.99 * sides[:6])
     np.testing.assert_allclose(sides[12:], 0.98 * sides[:2])
     assert image_paths(tmp_path / "figures")[0].stat().st_nlink == 1  # nothing is changed of it
+
+
+PEER = ROOT / "benchmarks" / "mediapipe_pose.py"
+# Imports run where only some packages of those that are installed here can be found.
+ALONE = """
+import sys
+
+class Only:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {hidden}:
+            raise ModuleNotFoundError(f"no {{name}} there")
+
+sys.meta_path.insert(0, Only())
+{imports}
+"""
+
+
+def with_what_they_need(names: set[str]) -> set[str]:
+    """Distributions, and those that they ask for, as far as they are installed here."""
+    known, new = set(), names
+    while new := {name.lower().replace("_", "-") for name in new} - known:
+        known |= new
+        asked = []
+        for name in new:
+            try:
+                asked += metadata.requires(name) or []
+            except metadata.PackageNotFoundError:  # MediaPipe, its OpenCV and JAX
+                continue
+        needed = [
+            each for each in map(Requirement, asked) if not each.marker or each.marker.evaluate()
+        ]
+        new = {each.name for each in needed}
+    return known
+
+
+def test_what_runs_beside_mediapipe_needs_no_more_than_is_installed_there():
+    listed = (ROOT / "benchmarks" / "requirements-peer.txt").read_text()
+    there = with_what_they_need(set(re.findall(r"^([\w.-]+)==", listed, re.MULTILINE)))
+    if "opencv-contrib-python" in there:  # brings the same module as what is installed here
+        there.add("opencv-python-headless")
+    hidden = {
+        module
+        for module, packages in metadata.packages_distributions().items()
+        if not there & {package.lower().replace("_", "-") for package in packages}
+    } - {"pipeline", "benchmarks", "stages"}
+    imports = [
+        ast.unparse(node)
+        for node in ast.parse(PEER.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom) and "mediapipe" not in ast.unparse(node)
+    ]
+    assert "torch" in hidden and any("PoseEstimator" in line for line in imports)
+    script = ALONE.format(hidden=hidden, imports="\n".join(imports))
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
