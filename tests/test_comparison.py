@@ -352,3 +352,8 @@ def test_experiments_of_all_commits_are_found_by_the_beginning_of_their_names(
     experiments_of_two_commits("small-1", 4)
     with pytest.raises(PipelineError, match="called the same among small-1, small-2"):
         experiments("small-")
+
+
+def test_the_picture_says_beside_what():
+    figure = comparison(table_of_runs(), QUESTION.by)
+    assert "beside 0," in figure.get_suptitle()

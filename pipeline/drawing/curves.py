@@ -203,6 +203,7 @@ def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
     part = table["part"].iloc[0]
     order = table[list(by)].drop_duplicates()
     table = table[table["difference"].notna()]
+    beside = [each for each in order[by[-1]].unique() if each not in set(table[by[-1]])]
     table = table.assign(**{name: 100 * table[name] for name in ("difference", "low", "high")})
     variants = order.merge(table[list(by)].drop_duplicates())
     numbers = pd.to_numeric(variants[by[0]], errors="coerce")  # not one: the mean over all of them
@@ -221,7 +222,8 @@ def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
             _listed(axis, rows, by, named=axis is axes.flat[0])
     if over:
         legend(figure, axes.flat[0].get_legend_handles_labels()[0], len(LINES))
-    figure.suptitle(f"{', '.join(by)}: difference in points, {part} part", fontsize=9, color=INK)
+    said = f"{', '.join(by)}: beside {' and '.join(beside)}, in points, {part} part"
+    figure.suptitle(said, fontsize=9, color=INK)
     return figure
 
 
