@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from benchmarks import growth, parts, peers, scale
 from benchmarks.__main__ import line
@@ -166,7 +167,7 @@ sys.meta_path.insert(0, Only())
 def with_what_they_need(names: set[str]) -> set[str]:
     """Distributions, and those that they ask for, as far as they are installed here."""
     known, new = set(), names
-    while new := {name.lower().replace("_", "-") for name in new} - known:
+    while new := set(map(canonicalize_name, new)) - known:
         known |= new
         asked = []
         for name in new:
@@ -189,7 +190,7 @@ def test_what_runs_beside_mediapipe_needs_no_more_than_is_installed_there():
     hidden = {
         module
         for module, packages in metadata.packages_distributions().items()
-        if not there & {package.lower().replace("_", "-") for package in packages}
+        if there.isdisjoint(map(canonicalize_name, packages))
     } - {"pipeline", "benchmarks", "stages"}
     imports = [
         ast.unparse(node)

@@ -202,7 +202,7 @@ def test_hang_ends_in_time(tmp_path, server, fetch):
     start = time.monotonic()
     with pytest.raises(DownloadError, match="no answer in time"):
         fetch(address, timeout=0.2)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 2.5
 
 
 def test_nobody_listens(tmp_path, server, fetch):

@@ -774,7 +774,7 @@ def test_a_server_that_hangs_costs_no_time_and_what_it_missed_comes_later(
         took = time.monotonic() - start
         time.sleep(3)  # it is asked, and does not answer
         os.killpg(process.pid, signal.SIGCONT)
-    assert took < 1  # one request that waits would take as long
+    assert took < 0.5
     store = mlflow.MlflowClient(tracking_uri=uri)
     assert points_of(store, run.id) == list(range(1, 40))
     found = store.get_run(run.id)

@@ -203,7 +203,8 @@ def comparison(table: pd.DataFrame, by: Sequence[str]) -> Figure:
     part = table["part"].iloc[0]
     order = table[list(by)].drop_duplicates()
     table = table[table["difference"].notna()]
-    beside = [each for each in order[by[-1]].unique() if each not in set(table[by[-1]])]
+    compared = order[by[-1]]
+    beside = compared[~compared.isin(table[by[-1]])].unique()
     table = table.assign(**{name: 100 * table[name] for name in ("difference", "low", "high")})
     variants = order.merge(table[list(by)].drop_duplicates())
     numbers = pd.to_numeric(variants[by[0]], errors="coerce")  # not one: the mean over all of them
